@@ -1,0 +1,69 @@
+# The front door: what a person does with this repository. Each line calls one script in scripts/.
+
+# A second copy runs beside the first with its own: make up RUN_DIR=/tmp/two PORT_BASE=9080
+export RUN_DIR PORT_BASE PRESET LIMITS LOG_LEVEL BENCH ROLE
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo up infra down status logs audit psql test bench format lint clean
+
+help: ## this page
+	@echo 'A brokerage back end. Start with:  make demo'
+	@echo
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo 'Variables:      RUN_DIR    what a running copy keeps (.run)'
+	@echo '                PORT_BASE  first of its ports (8080): gateway +0, services +1 to +5, PostgreSQL +10, Kafka +11'
+	@echo '                PRESET     release, debug, asan or tsan (release)'
+	@echo '                LIMITS     off: no rate limits'
+	@echo '                LOG_LEVEL  debug, info, warn or error (info)'
+
+deps: ## install the packages that are missing (apt)
+	@scripts/deps run test
+
+build: ## build build/$PRESET/bin/*
+	@scripts/build
+
+demo: ## from nothing to a running system, and its story played through the gateway
+	@scripts/deps run
+	@scripts/build
+	@scripts/up
+	@scripts/demo
+
+up: build ## start everything, or what is not up yet, or what was rebuilt
+	@scripts/up
+
+infra: ## start PostgreSQL and Kafka only
+	@scripts/up --infra
+
+down: ## stop everything cleanly; data is kept
+	@scripts/down
+
+status: ## each process: pid, ready or not, lag
+	@scripts/status || true
+
+logs: ## follow the logs (S="order-svc gateway": only those)
+	@scripts/logs $(S)
+
+audit: ## check every invariant of the books, across all services
+	@scripts/audit
+
+psql: ## a prompt on the database (ROLE=orders_owner; default: read only)
+	@scripts/psql
+
+test: ## all tests, on an instance of their own
+	@scripts/deps run test
+	@scripts/test
+
+bench: ## measure (BENCH=orders: only that one)
+	@scripts/deps run bench
+	@PRESET=release scripts/build
+	@scripts/bench
+
+format: ## lay out the C code as .clang-format says
+	@scripts/format
+
+lint: ## look for mistakes: clang-format, clang-tidy, shellcheck
+	@scripts/lint
+
+clean: ## stop, and remove the data and what was built
+	@scripts/clean
