@@ -1,0 +1,49 @@
+/* token.h — access tokens: ES256, typ at+jwt, ten minutes (api.md, Tokens; RFC 9068, RFC 8725).
+ *
+ * For     auth-svc signs; the gateway and every service verify for themselves. libjwt 1.10.2 takes any algorithm a
+ *         token names, checks no claim and verifies nothing without a key, so form, header and claims are checked
+ *         here, before and after it; OpenSSL turns a JWK into a key. Verified tokens are remembered by their text
+ *         until they expire or the keys change.
+ * Owns    a verifier owns its key set; the set in use is swapped whole when JWKS_FILE changes.
+ * Threads token_verify: any thread at once. One thread calls token_keys_refresh now and then.
+ * Fails   ERR_UNAUTHENTICATED with a reason that is safe to show (never the token's text).
+ */
+#ifndef IO_TOKEN_H
+#define IO_TOKEN_H
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum { TOKEN_MAX = 4096, TOKEN_LIFE_S = 600, TOKEN_LEEWAY_S = 30, TOKEN_KEYS_MAX = 16 };
+enum token_role { ROLE_CUSTOMER, ROLE_ADMIN };
+
+struct token_claims {
+    int64_t customer_id;
+    enum token_role role;
+    struct uuid sid, jti;
+    int64_t iat, exp; /* seconds */
+};
+
+struct token_verifier;
+/* Reads JWKS_FILE; ERR_CONF when it can't be read or holds no usable key. cache_size: verified tokens remembered (0: none). */
+MUST_CHECK enum err token_verifier_open(const char *jwks_file, size_t cache_size, struct token_verifier **ret,
+                                        struct fault *fault);
+void token_verifier_close(struct token_verifier *v);
+/* now in seconds. An unknown kid makes the file be read again, at most once in 10 s. */
+MUST_CHECK enum err token_verify(struct token_verifier *v, struct str token, int64_t now_s, struct token_claims *ret,
+                                 struct fault *fault);
+/* Reads the file again if it changed (mtime, size, inode); on failure the last good set stays. */
+MUST_CHECK enum err token_keys_refresh(struct token_verifier *v, struct fault *fault);
+size_t token_key_count(struct token_verifier *v);
+
+struct token_signer; /* auth-svc only */
+/* SIGNING_KEYS_DIR holds <kid>.pem (PKCS#8, P-256); the newest by mtime that is in use signs. */
+MUST_CHECK enum err token_signer_open(const char *keys_dir, struct token_signer **ret, struct fault *fault);
+void token_signer_close(struct token_signer *s);
+/* The token's text, in the arena. jti is made here. */
+MUST_CHECK enum err token_sign(struct token_signer *s, const struct token_claims *claims, struct arena *arena,
+                               char **ret_token, struct fault *fault);
+
+#endif

@@ -1,0 +1,37 @@
+/* process.h — what all six processes do alike: signals, the operator port, the order of start and stop.
+ *
+ * For     service.c and the gateway's main.
+ * Owns    the operator server (/livez, /readyz?verbose, /metrics) and the signal thread.
+ * Threads main.
+ * Fails   at start, with one clear line.
+ */
+#ifndef SVC_PROCESS_H
+#define SVC_PROCESS_H
+
+#include "io/http.h"
+
+struct process_check {
+    const char *name;   /* "postgres" */
+    bool needed;        /* false: shown in ?verbose only (kafka) */
+    /* true: ready. Writes a short reason or state. Must not block. */
+    bool (*ask)(void *arg, char *ret_state, size_t cap);
+    void *arg;
+};
+struct process_conf {
+    const char *name;
+    const char *operator_listen;
+    const struct process_check *checks; /* ends with a NULL name */
+    struct log *log;
+    struct metrics *metrics;
+    void (*on_hangup)(void *arg); /* SIGHUP, on the process thread; may be NULL */
+    void *arg;
+};
+struct process;
+/* Blocks SIGTERM, SIGINT, SIGHUP, SIGPIPE in all threads made later: call before any thread starts. */
+void process_signals_block(void);
+MUST_CHECK enum err process_open(const struct process_conf *conf, struct process **ret, struct fault *fault);
+/* Serves until SIGTERM or SIGINT, then makes /readyz say 503 and returns. Runs `tick` every second if given. */
+void process_wait(struct process *p, void (*tick)(void *arg), void *arg);
+void process_close(struct process *p);
+
+#endif

@@ -1,0 +1,47 @@
+/* relay.h — publishes a lane's outbox rows in order, in Kafka transactions that also carry the lane's position.
+ *
+ * For     the lane, which starts it on taking a number, wakes it after each COMMIT and stops it on losing the number.
+ *         Two transactional ids take turns; both are fenced before the position is read; offsets go last; any error that
+ *         is not plainly retriable throws both producers away and starts anew from the position (pipeline.md 1, 2, 4).
+ * Owns    its thread, its database connection (reads only), its producers.
+ * Threads relay_hold/wake/release: the lane's thread. The rest: main.
+ * Fails   never to its callers: it retries with back-off and shows its state in metrics and relay_state().
+ */
+#ifndef SVC_RELAY_H
+#define SVC_RELAY_H
+
+#include "io/db.h"
+#include "io/kafka.h"
+#include "io/log.h"
+#include "io/metrics.h"
+
+struct relay;
+struct lane;
+
+struct relay_conf {
+    const char *service;      /* "order-svc" */
+    const char *environment;  /* "dev": first part of the transactional id */
+    const char *topic;        /* "order-events" */
+    const char *const *consumes; /* their .dlq topics may be published to; NULL-ended */
+    struct db_conf db;        /* DB_PLAN_KEYS */
+    struct kafka_conf kafka;
+    int partitions;
+    struct log *log;
+    struct metrics *metrics;
+};
+MUST_CHECK enum err relay_open(const struct relay_conf *conf, struct lane *lane, struct relay **ret, struct fault *fault);
+void relay_close(struct relay *r);
+/* The lane holds `lane_number` (its own or an adopted one): start publishing it anew. Several numbers may be held. */
+void relay_hold(struct relay *r, int lane_number, struct uuid epoch, int64_t last_seq);
+/* Rows up to last_seq are committed. */
+void relay_wake(struct relay *r, int lane_number, int64_t last_seq);
+/* The number is not held any more: stop publishing it; returns when its producers are gone from use. */
+void relay_release(struct relay *r, int lane_number);
+/* All of the number's rows up to its last_seq are published. */
+bool relay_is_drained(struct relay *r, int lane_number);
+/* Waits until the own lane is drained, up to timeout_ms (shutdown). */
+bool relay_drain(struct relay *r, int timeout_ms);
+/* "publishing", "starting", "away: <reason>", … for /readyz?verbose. */
+void relay_state(struct relay *r, char *ret, size_t cap);
+
+#endif

@@ -1,0 +1,87 @@
+/* service.h — a service from its parts: settings in, a running process out. The five mains call service_main.
+ *
+ * For     main.c: name the parts in a struct service_spec, return service_main(&spec, argc, argv).
+ *         Start: settings (all wrong ones named) → log → migrations as owner → keys → lane, waiters, readers → HTTP →
+ *         relay, subscriber. Stop (SIGTERM): /readyz 503 → HTTP drained → subscriber → lane → relay → close, within 10 s.
+ * Owns    everything below; parts are valid between spec.open and spec.close.
+ * Threads see each part.
+ * Fails   exit 1 with every reason on standard error; exit 0 after a clean stop.
+ */
+#ifndef SVC_SERVICE_H
+#define SVC_SERVICE_H
+
+#include "io/conf.h"
+#include "io/migrate.h"
+#include "svc/lane.h"
+#include "svc/process.h"
+#include "svc/readers.h"
+#include "svc/relay.h"
+#include "svc/subscriber.h"
+#include "svc/waiters.h"
+
+/* The settings that every service has; first member of a service's own settings struct. */
+struct service_settings {
+    const char *listen, *operator_listen;
+    const char *db_url, *db_password, *db_owner_url, *db_owner_password, *db_read_url;
+    const char *kafka_brokers, *jwks_file, *environment, *log_level;
+    int64_t http_threads, reader_threads, topic_partitions, outbox_keep_s;
+};
+
+struct service {
+    const struct service_spec *spec;
+    const struct service_settings *settings;
+    struct log *log;
+    struct metrics *metrics;
+    struct token_verifier *verifier;
+    struct lane *lane;
+    struct relay *relay;
+    struct subscriber *subscriber;
+    struct waiters *waiters;
+    struct readers *readers;
+    struct http_server *server;
+    void *app; /* what spec.open made; NULL without it */
+};
+/* call->app is the struct service in every handler; this is what spec.open made. */
+static inline struct service *call_service(const struct call *call)
+{
+    return call->app;
+}
+
+struct service_spec {
+    const char *name;                /* "order-svc" */
+    const char *schema;              /* "orders" */
+    const char *topic;               /* "order-events" */
+    const char *const *consumes;     /* NULL-ended */
+    const struct event_kind *kinds;  /* ends with a NULL type */
+    const struct lane_ops *ops;
+    const struct http_route *routes; /* ends with a NULL path */
+    const struct migration *migrations;
+    waiters_reread *reread;          /* app argument: the struct service */
+    const struct conf_setting *settings; /* the service's own, ended by a NULL name; NULL: none */
+    size_t settings_size;            /* of the struct that begins with struct service_settings */
+    /* After migrations and before the lane starts: makes service->app (lane_ops' batch->app is the struct service). May be NULL. */
+    enum err (*open)(struct service *s, struct fault *fault);
+    void (*tick)(struct service *s); /* every second, on the process thread; may be NULL */
+    void (*close)(struct service *s);
+};
+
+int service_main(const struct service_spec *spec, int argc, char **argv);
+
+/* ---- what handlers of writes share ---- */
+
+/* Fills an item for this call: key, route, scope; the item and its waiter live in the call's arena. */
+struct lane_item *service_command(struct call *call, const struct lane_verb *verb, void *args, int64_t customer_id,
+                                  struct uuid resource_id, const char *meaning);
+/* Registers the waiter (may be NULL: the verb's answer finishes the call), defers the call, hands the item to the lane. */
+MUST_CHECK enum err service_submit(struct call *call, struct lane_item *item, struct waiter *waiter);
+/* Usual `answer` of a verb with a waiter: arms it, or moves it to the first request's resource when replayed. */
+void service_await(struct lane_item *item);
+/* 202 with Location (path + "/" + id) and Preference-Applied when async was preferred; finishes the call. */
+void service_accepted(struct waiter *w, const char *path);
+/* Whose resource is meant: a customer's own (naming another: ERR_NOT_FOUND); an admin must name one (else ERR_INVALID at
+ * pointer). named is 0 when absent. */
+MUST_CHECK enum err service_customer(struct call *call, int64_t named, const char *pointer, int64_t *ret_customer_id);
+/* "CUSTOMER:17" or "ADMIN:1": the actor, recorded with every change; in the call's arena. */
+const char *service_actor(struct call *call);
+
+#endif
