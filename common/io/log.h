@@ -22,9 +22,11 @@ struct log *log_open(const char *service, enum log_level level, int fd);
 void log_close(struct log *log);
 MUST_CHECK bool log_level_parse(const char *text, enum log_level *ret_level); /* debug, info, warn, error */
 
-/* {"time":…,"level":…,"service":…,"msg":…} and the members of `extra` (already JSON: "\"orderId\":\"…\"", or NULL). */
+/* {"time":…,"level":…,"service":…,"msg":…} and the members of `extra` (already JSON: "\"orderId\":\"…\"", or NULL; a
+ * leading comma is fine). One write a line. */
 void log_msg(struct log *log, enum log_level level, const char *extra, const char *fmt, ...) PRINTF_LIKE(4, 5);
-/* A ready line's members without the braces; for the access log. Buffered per thread until log_flush or 8 KiB. */
+/* A request's line: time, level, service and "msg":"request" as above, then `members` (JSON without braces; a leading comma
+ * is fine). Buffered per thread until log_flush, 8 KiB or the thread's end; threads end before log_close. */
 void log_access(struct log *log, const struct buf *members);
 void log_flush(struct log *log); /* the calling thread's buffered access lines */
 
