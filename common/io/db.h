@@ -120,7 +120,8 @@ MUST_CHECK enum err db_query(struct db *db, const struct db_stmt *stmt, const st
 /* Plain text, several statements, no parameters: migrations and BEGIN/COMMIT only. */
 MUST_CHECK enum err db_run(struct db *db, const char *sql, struct fault *fault);
 
-/* Pipeline: queues a statement; `on_rows` (may be NULL) gets its result at db_sync. */
+/* Pipeline: queues a statement; `on_rows` (may be NULL) gets its result at db_sync. Nothing is sent before: what the
+ * arguments point to must live until then. A COMMIT comes last, or an error behind it would hide that it is done. */
 typedef void db_on_rows(void *arg, const struct db_rows *rows);
 void db_enqueue(struct db *db, const struct db_stmt *stmt, const struct db_args *args, db_on_rows *on_rows, void *arg);
 /* Sends all, reads all results, calls handlers in order up to the first error. After an error the rest is skipped; the
