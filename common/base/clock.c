@@ -216,8 +216,9 @@ bool clock_parse(struct str text, time_us_t *ret_time)
 {
     struct date date;
     int seconds, us, offset;
-    if (!take_date(&text, &date) || (!take_char(&text, 'T') && !take_char(&text, ' ')) || !take_time_of_day(&text, &seconds) ||
-        !take_fraction(&text, &us) || !take_offset(&text, &offset) || text.len != 0)
+    if (!take_date(&text, &date) || (!take_char(&text, 'T') && !take_char(&text, ' ')) ||
+        !take_time_of_day(&text, &seconds) || !take_fraction(&text, &us) || !take_offset(&text, &offset) ||
+        text.len != 0)
         return false;
 
     /* The offset can carry the moment itself out of the years that the text may name. */

@@ -28,9 +28,9 @@ _Static_assert(DECIMAL_PRICE_PLACES + DECIMAL_SIZE_PLACES <= DECIMAL_SCALE, "pri
 
 enum decimal_error {
     DECIMAL_OK,
-    DECIMAL_NOT_A_NUMBER,   /* not `-?digits[.digits]`: exponent, sign '+', ".5", "5.", spaces, other letters */
-    DECIMAL_TOO_PRECISE,    /* more places than asked for, trailing zeros not counted */
-    DECIMAL_TOO_LARGE,      /* beyond int64 millionths */
+    DECIMAL_NOT_A_NUMBER, /* not `-?digits[.digits]`: exponent, sign '+', ".5", "5.", spaces, other letters */
+    DECIMAL_TOO_PRECISE,  /* more places than asked for, trailing zeros not counted */
+    DECIMAL_TOO_LARGE,    /* beyond int64 millionths */
 };
 
 /* Plain digits with at most one point (api.md, Rules); at most `places` (0..6) decimals; trailing zeros don't count. */

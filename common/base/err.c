@@ -12,6 +12,7 @@ struct err_row {
     bool breakage;
 };
 
+/* clang-format off */
 static const struct err_row ROWS[ERR_COUNT] = {
     [ERR_OK] = {200, "ok", "OK", false},
 #define X(name, status, code, title) [name] = {status, code, title, false},
@@ -21,6 +22,7 @@ static const struct err_row ROWS[ERR_COUNT] = {
     ERR_BREAKAGE(X)
 #undef X
 };
+/* clang-format on */
 
 static const struct err_row *row_of(enum err e)
 {

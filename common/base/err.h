@@ -17,6 +17,7 @@
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* clang-format off */
 /*    name                        status  code                         title */
 #define ERR_ANSWERS(X)                                                                                   \
     X(ERR_MALFORMED_REQUEST,       400, "malformed_request",         "The request is not valid HTTP")    \
@@ -62,12 +63,13 @@ enum err {
 #undef X
     ERR_COUNT
 };
+/* clang-format on */
 
 /* All outputs are constants. */
-int err_status(enum err e);          /* HTTP status; 200 for ERR_OK */
-const char *err_code(enum err e);    /* "insufficient_usable_size" */
+int err_status(enum err e);       /* HTTP status; 200 for ERR_OK */
+const char *err_code(enum err e); /* "insufficient_usable_size" */
 const char *err_title(enum err e);
-bool err_is_breakage(enum err e);    /* ours, not the caller's: logged at level error */
+bool err_is_breakage(enum err e); /* ours, not the caller's: logged at level error */
 
 enum { FAULT_WHY_MAX = 384 };
 

@@ -17,8 +17,8 @@ struct uuid {
 enum { UUID_TEXT_MAX = 37 };
 
 struct uuid uuid_v7(void);
-struct uuid uuid_random(void);              /* version 4; for ids that must not tell their time */
-struct uuid uuid_of_int(int64_t value);     /* the number in the last 8 bytes; for maps keyed by uuid */
+struct uuid uuid_random(void);          /* version 4; for ids that must not tell their time */
+struct uuid uuid_of_int(int64_t value); /* the number in the last 8 bytes; for maps keyed by uuid */
 bool uuid_eq(struct uuid a, struct uuid b);
 bool uuid_is_nil(struct uuid a);
 int uuid_cmp(struct uuid a, struct uuid b);

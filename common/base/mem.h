@@ -15,10 +15,10 @@
 
 #include "base/err.h"
 
-void *mem_alloc(size_t size);                      /* zeroed */
+void *mem_alloc(size_t size); /* zeroed */
 void *mem_realloc(void *p, size_t size);
 char *mem_strdup(const char *s);
-void mem_free(void *p);                            /* NULL is fine */
+void mem_free(void *p); /* NULL is fine */
 
 struct arena_chunk;
 struct arena {
@@ -29,7 +29,7 @@ struct arena {
 void arena_init(struct arena *a);
 void arena_reset(struct arena *a); /* frees all but the first chunk, which is used again */
 void arena_done(struct arena *a);
-void *arena_alloc(struct arena *a, size_t size);   /* zeroed, aligned for anything */
+void *arena_alloc(struct arena *a, size_t size); /* zeroed, aligned for anything */
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t len); /* adds the NUL */
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);

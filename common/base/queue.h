@@ -36,7 +36,7 @@ MUST_CHECK bool queue_put_wait(struct queue *q, struct queue_link *item, int tim
  * Returns the number; 0: nothing came, or the queue is closed and empty. */
 size_t queue_take(struct queue *q, size_t max, int timeout_ms, struct queue_link **ret_items);
 size_t queue_count(struct queue *q);
-void queue_close(struct queue *q);  /* no more puts; takers drain what is there */
+void queue_close(struct queue *q); /* no more puts; takers drain what is there */
 bool queue_is_closed(struct queue *q);
 
 #endif

@@ -16,16 +16,21 @@ struct str { /* a piece of somebody else's bytes, not NUL-terminated */
     size_t len;
 };
 
-#define STR(lit) ((struct str){ (lit), sizeof(lit) - 1 })
+#define STR(lit) ((struct str){(lit), sizeof(lit) - 1})
+#define STR_INIT(lit) \
+    { \
+        (lit), sizeof(lit) - 1 \
+    }                             /* the same in a static table, where ISO C wants no compound literal */
 struct str str_of(const char *s); /* NULL gives the empty piece */
 bool str_eq(struct str a, const char *b);
 bool str_eq_nocase(struct str a, const char *b);
 bool str_starts(const char *s, const char *prefix);
 struct str str_trim(struct str s); /* spaces and tabs off both ends */
 
-/* Plain decimal integer, optional '-', no spaces, no '+', no leading zeros but "0". false: not one, or overflow. */
+/* Plain decimal integer, optional '-', no spaces, no '+', no leading zeros but "0", no "-0". false: not one, or overflow. */
 MUST_CHECK bool str_to_i64(struct str s, int64_t *ret_value);
-/* Whole text is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). On failure *ret_at is the first wrong byte. */
+/* Whole text is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). On failure *ret_at is
+ * where the first malformed sequence starts. */
 MUST_CHECK bool str_is_utf8(struct str s, size_t *ret_at);
 /* Equal in constant time for equal lengths; for secrets. */
 bool str_eq_secret(struct str a, struct str b);

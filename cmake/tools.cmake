@@ -1,0 +1,24 @@
+# ninja format         formats every C file as .clang-format says
+# ninja format-check   fails and names the lines that are not (CI)
+# ninja tidy           clang-tidy over every file compiled here, as .clang-tidy says (CI; needs no build)
+find_program(CLANG_FORMAT NAMES clang-format-14 clang-format)
+find_program(CLANG_TIDY NAMES clang-tidy-14 clang-tidy)
+find_program(RUN_CLANG_TIDY NAMES run-clang-tidy-14 run-clang-tidy)
+mark_as_advanced(CLANG_FORMAT CLANG_TIDY RUN_CLANG_TIDY)
+
+set(c_folders common gateway order-svc asset-svc txn-svc auth-svc admin-svc tests bench)
+set(c_globs "")
+foreach(folder IN LISTS c_folders)
+    list(APPEND c_globs "${CMAKE_SOURCE_DIR}/${folder}/*.c" "${CMAKE_SOURCE_DIR}/${folder}/*.h")
+endforeach()
+file(GLOB_RECURSE c_files RELATIVE "${CMAKE_SOURCE_DIR}" CONFIGURE_DEPENDS ${c_globs})
+
+if(CLANG_FORMAT)
+    add_custom_target(format COMMAND "${CLANG_FORMAT}" -i ${c_files} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" VERBATIM)
+    add_custom_target(format-check COMMAND "${CLANG_FORMAT}" --dry-run --Werror ${c_files}
+        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" VERBATIM)
+endif()
+if(CLANG_TIDY AND RUN_CLANG_TIDY)
+    add_custom_target(tidy COMMAND "${RUN_CLANG_TIDY}" -quiet -clang-tidy-binary "${CLANG_TIDY}" -p "${CMAKE_BINARY_DIR}"
+        "^${CMAKE_SOURCE_DIR}/.*[.]c$" WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" VERBATIM USES_TERMINAL)
+endif()
