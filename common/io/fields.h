@@ -26,7 +26,7 @@ struct field_errors {
 enum err field_error_add(struct field_errors *errors, const char *pointer, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 enum field_kind {
-    FIELD_TEXT,      /* const char *; min..max bytes of UTF-8; NUL and control characters refused */
+    FIELD_TEXT,      /* const char *; min..max (0: 255) bytes of UTF-8; control characters refused; NULL when absent */
     FIELD_DECIMAL,   /* decimal_t; > 0 when FIELD_POSITIVE; at most `places` */
     FIELD_ID,        /* int64_t > 0; 0 when absent. In a body an integer, in a query digits */
     FIELD_INT,       /* int64_t within min..max; body integer, query digits */
@@ -35,7 +35,7 @@ enum field_kind {
     FIELD_CHOICES,   /* unsigned: bit set of indexes; only in a query, may be repeated; 0 when absent */
     FIELD_TIME,      /* time_us_t; 0 when absent */
     FIELD_UUID,      /* struct uuid; nil when absent */
-    FIELD_TEXTS,     /* struct field_texts; only in a body: an array of 1..FIELD_LIST_MAX strings */
+    FIELD_TEXTS,     /* struct field_texts; only in a body: 1..FIELD_LIST_MAX strings of at most 255 bytes */
 };
 enum { FIELD_REQUIRED = 1, FIELD_POSITIVE = 2 };
 
@@ -45,7 +45,8 @@ struct field_texts {
     bool present;
 };
 
-/* Turns valid input into its stored form, or returns a complaint (a static sentence). NULL: fine, *ret set. */
+/* Turns valid input into its stored form, or returns a complaint (a static sentence). NULL: fine, *ret set. Called with ""
+ * for what isn't a text of the right length, so that the complaint is the check's own. */
 typedef const char *field_check(struct arena *arena, const char *text, const char **ret_text);
 
 struct field {
@@ -63,8 +64,8 @@ struct field {
 /* JSON null counts as a wrong value, not as absent. `root` must be an object (else ERR_INVALID at pointer ""). */
 MUST_CHECK enum err fields_of_json(const struct field *table, const struct json *root, struct arena *arena, void *ret,
                                    struct field_errors *errors);
-/* `query` is the raw text after '?', percent-decoded here; a repeated key is refused (but FIELD_CHOICES), so are unknown keys,
- * bad escapes and invalid UTF-8. */
+/* `query` is the raw text after '?', percent-decoded here ('+' stays '+', as in +03:00); a repeated key is refused (but
+ * FIELD_CHOICES), so are unknown keys, bad escapes and invalid UTF-8. */
 MUST_CHECK enum err fields_of_query(const struct field *table, struct str query, struct arena *arena, void *ret,
                                     struct field_errors *errors);
 

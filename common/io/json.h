@@ -1,9 +1,9 @@
 /* json.h — reading JSON by a library (jansson), writing it by hand.
  *
- * For     bodies, events, settings. Reading: the raw text is scanned first (depth <= 16, valid UTF-8, a bare number
- *         with an exponent or more than 15 significant digits is refused with its offset, lone surrogates and NUL
- *         refused), then parsed with duplicate members and trailing bytes refused. Writing: appends to a buf, which is
- *         faster than building a tree.
+ * For     bodies, events, settings. Reading: the raw text is scanned first (depth <= 16, valid UTF-8; a bare number with
+ *         an exponent or more than 15 digits, a lone 0 before the point not counted, is refused with its offset; so are
+ *         lone surrogates and NUL), then parsed, duplicate members and trailing bytes refused. Writing: appends to a
+ *         buf, which is faster than building a tree.
  * Owns    a document owns its values; json_free ends them all.
  * Threads one at a time.
  * Fails   json_parse with a reason and an offset.
@@ -38,7 +38,7 @@ const struct json *json_get(const struct json *object, const char *name); /* NUL
 struct str json_text(const struct json *v);                         /* a string's bytes; empty for others */
 int64_t json_int(const struct json *v);                             /* 0 for others */
 bool json_bool(const struct json *v);
-/* A number (or a string) as decimal text, exact: what decimal_parse takes. Empty: neither, or beyond plain digits. */
+/* A number (or a string) as decimal text, exact: what decimal_parse takes. Empty: neither. */
 struct str json_number_text(const struct json *v, char ret[40]);
 /* Calls back for each member in order. */
 void json_each(const struct json *object, void (*member)(void *arg, const char *name, const struct json *v), void *arg);
