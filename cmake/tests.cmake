@@ -6,10 +6,10 @@
 #
 # Integration tests always link svc, tests/support/*.c, and a service's core by the same word. ctest labels: unit, integration.
 set(TEST_ENVIRONMENT
-    "ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1"
+    "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1"
     "UBSAN_OPTIONS=print_stacktrace=1"
     "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0"
-    "TSAN_OPTIONS=allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1:suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
 
 # Kernels with much address randomisation (vm.mmap_rnd_bits=32) stop older TSan runtimes at start; setarch -R turns it off.
 set(TEST_LAUNCHER "")

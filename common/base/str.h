@@ -17,10 +17,11 @@ struct str { /* a piece of somebody else's bytes, not NUL-terminated */
 };
 
 #define STR(lit) ((struct str){(lit), sizeof(lit) - 1})
-#define STR_INIT(lit) \
-    { \
-        (lit), sizeof(lit) - 1 \
-    }                             /* the same in a static table, where ISO C wants no compound literal */
+/* The same in a static table, where ISO C wants no compound literal. */
+/* clang-format off */
+#define STR_INIT(lit) {(lit), sizeof(lit) - 1}
+/* clang-format on */
+
 struct str str_of(const char *s); /* NULL gives the empty piece */
 bool str_eq(struct str a, const char *b);
 bool str_eq_nocase(struct str a, const char *b);
