@@ -21,7 +21,8 @@
 #include "io/http.h"
 #include "svc/event.h"
 
-enum { LANE_BATCH_MAX = 500, LANE_INBOX_MAX = 10000, LANE_MAX = 64, LANE_RETRIES_MAX = 20, LANE_SYNC_TIMEOUT_MS = 10000 };
+enum { LANE_BATCH_MAX = 500, LANE_INBOX_MAX = 10000, LANE_MAX = 64, LANE_RETRIES_MAX = 20, LANE_SYNC_TIMEOUT_MS = 10000,
+       LANE_PATIENCE_MS = 20 };
 
 struct lane;
 struct batch;
@@ -30,14 +31,20 @@ struct lane_item;
 /* What one kind of command or event does. */
 struct lane_verb {
     const char *name; /* "place" or "asset.reserved": metrics and logs */
-    /* Names the rows it needs, by adding keys to the batch state's sets. Not called for replays of an idempotency key. */
+    /* Names the rows it needs, by adding keys to the batch state's sets. NULL: none. */
     void (*want)(struct batch *b, struct lane_item *it);
-    /* Decides on loaded state. Refusal: set it->err (and it->fault) and change nothing. */
+    /* Decides on loaded state. Refusal: set it->err (and it->fault) and change nothing; an event that is refused is
+     * parked. Not called for replays of an idempotency key. */
     void (*decide)(struct batch *b, struct lane_item *it);
     /* Commands only, after COMMIT: answer the call (waiters_… or call_finish). it->err != ERR_OK is answered by the lane
      * itself with call_finish(call, it->err); `refuse` (may be NULL) runs just before to add problem members. */
     void (*answer)(struct lane_item *it);
     void (*refuse)(struct lane_item *it);
+    unsigned needs; /* LANE_NEEDS_… */
+};
+enum {
+    LANE_NEEDS_MARKS = 1,     /* decide calls batch_marks */
+    LANE_NEEDS_SEQUENCES = 2, /* decide calls batch_applied */
 };
 
 struct lane_item {
@@ -54,11 +61,15 @@ struct lane_item {
     int64_t customer_id;    /* whose key, and whose record */
     struct uuid resource_id; /* what the command makes; replayed: what the first request made */
     bool replayed;
+    /* A command refused with ERR_NOT_FOUND before then is decided again every LANE_PATIENCE_MS: the customer whom an admin
+     * names may still be on his way here. 0: at once. */
+    mono_ns_t patient_until;
 
     struct event *event;    /* NULL for commands */
     struct arena own_arena; /* an event item's */
     unsigned generation;    /* the subscriber's, of the partition's assignment */
-    const char *unreadable; /* an event that can't be decoded: why; it will be parked */
+    const char *unreadable; /* an event that can't be decoded: why; it will be parked. Has no envelope if event->lane is 0 */
+    bool passed_over;       /* the lane's: a stale, doubled or dropped event: no effect, no decide */
 };
 
 struct batch {
@@ -78,7 +89,10 @@ struct lane_ops {
     void (*load)(struct batch *b);      /* after every `want`: db_enqueue the loads */
     void (*save)(struct batch *b);      /* after every `decide`: db_enqueue the saves */
     void (*committed)(struct batch *b); /* after COMMIT, before answers: wake waiters. May be NULL */
+    /* Every LANE_MEASURE_MS on the lane's connection, outside a transaction: cheap counts for metrics. May be NULL */
+    void (*measure)(void *app, struct db *db);
 };
+enum { LANE_TEND_MS = 1000, LANE_MEASURE_MS = 5000 };
 
 /* Publishes with the batch. key_customer picks the partition; subject is the resource's id; data is a JSON object's text
  * in the batch arena. The traceparent of the item being decided goes with it. */
@@ -117,10 +131,13 @@ void lane_start(struct lane *lane, struct relay *relay, struct subscriber *subsc
 void lane_stop(struct lane *lane);
 void lane_close(struct lane *lane);
 MUST_CHECK enum err lane_submit(struct lane *lane, struct lane_item *item);
-/* For the subscriber: waits for room; false when the lane is stopping. Event items come from lane_event_new. */
+/* For the subscriber: waits for room; false when the lane is stopping. Event items come from lane_item_new(true). */
 bool lane_submit_event(struct lane *lane, struct lane_item *item);
-struct lane_item *lane_event_new(void);
-void lane_event_free(struct lane_item *item);
+/* An item without a call: an event (with_event) or an internal command. Its arena is item->own_arena; the lane frees it. */
+struct lane_item *lane_item_new(bool with_event);
+void lane_item_free(struct lane_item *item);
+/* First key of the advisory locks that lanes of a schema hold; the second is the lane's number. */
+int32_t lane_lock_key(const char *schema);
 bool lane_is_held(const struct lane *lane);     /* for /readyz */
 int lane_number(const struct lane *lane);
 /* The relay tells how far it has published (a lower bound kept in the lane row), and that it was fenced. */
