@@ -1,7 +1,7 @@
 /* migrate.h — brings a schema to the version this binary was built for.
  *
  * For     start-up: as <schema>_owner, on a connection then closed, under an advisory lock, each file in one transaction,
- *         forward only; recorded in schema_migration(version, name, applied_at) of the schema.
+ *         forward only; recorded in schema_migration(series, version, name, applied_at) of the schema.
  * Owns    nothing.  Threads: main.
  * Fails   ERR_DB; ERR_CONF when the database is newer than the binary in a way it does not know (a name that differs).
  */
