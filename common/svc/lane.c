@@ -170,7 +170,7 @@ static size_t wait_for_items(struct lane *lane, struct lane_item *items[LANE_BAT
     struct queue_link *list;
     queue_take(&lane->inbox, LANE_BATCH_MAX, wait_ms(lane), &list);
     size_t count = 0;
-
+    for (; list; list = list->next) {
         struct lane_item *it = (struct lane_item *)list;
         counter_add(it->event ? lane->metrics.events : lane->metrics.commands, 1);
         items[count++] = it;
