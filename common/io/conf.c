@@ -118,8 +118,8 @@ static const char *set_address(struct reader *r, const struct conf_setting *s, c
 {
     const char *colon = strrchr(text, ':');
     int64_t port;
-    bool good = colon != NULL && colon != text && str_to_i64(str_of(colon + 1), &port) && port >= 1 && port <= PORT_MAX &&
-                strpbrk(text, " \t/@") == NULL;
+    bool good = colon != NULL && colon != text && str_to_i64(str_of(colon + 1), &port) && port >= 1 &&
+                port <= PORT_MAX && strpbrk(text, " \t/@") == NULL;
     return good ? set_text(r, s, text) : "host:port with a port from 1 to 65535";
 }
 
@@ -324,7 +324,8 @@ static void read_arguments(struct reader *r, int argc, char **argv)
 void conf_print_help(const struct conf_setting *table, const char *program)
 {
     printf("usage: %s [--config FILE] [--help | --version]\n\n"
-           "Settings come from the environment, else from members of the --config file (a JSON object), else from defaults.\n\n",
+           "Settings come from the environment, else from members of the --config file (a JSON object), else from "
+           "defaults.\n\n",
            program);
     for (const struct conf_setting *s = table; s->name != NULL; s++) {
         char name[NAME_TEXT_MAX];

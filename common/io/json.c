@@ -203,7 +203,8 @@ enum err json_parse(struct str text, struct json **ret_root, struct fault *fault
         return e;
 
     json_error_t error;
-    json_t *root = json_loadb(text.len == 0 ? "" : text.data, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *root = json_loadb(text.len == 0 ? "" : text.data, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+                              &error);
     if (root == NULL)
         return wrong_at(fault, (size_t)error.position, parse_reason(json_error_code(&error)));
     *ret_root = (struct json *)root;
@@ -220,9 +221,9 @@ void json_free(struct json *root)
 enum json_type json_type(const struct json *v)
 {
     static const enum json_type TYPES[] = {
-        [LIBRARY_OBJECT] = JSON_OBJECT, [LIBRARY_ARRAY] = JSON_ARRAY, [LIBRARY_STRING] = JSON_STRING,
-        [LIBRARY_INTEGER] = JSON_INTEGER, [LIBRARY_REAL] = JSON_REAL, [LIBRARY_TRUE] = JSON_TRUE,
-        [LIBRARY_FALSE] = JSON_FALSE, [LIBRARY_NULL] = JSON_NULL,
+        [LIBRARY_OBJECT] = JSON_OBJECT,   [LIBRARY_ARRAY] = JSON_ARRAY, [LIBRARY_STRING] = JSON_STRING,
+        [LIBRARY_INTEGER] = JSON_INTEGER, [LIBRARY_REAL] = JSON_REAL,   [LIBRARY_TRUE] = JSON_TRUE,
+        [LIBRARY_FALSE] = JSON_FALSE,     [LIBRARY_NULL] = JSON_NULL,
     };
     return TYPES[json_typeof(inner(v))];
 }

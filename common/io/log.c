@@ -28,7 +28,8 @@ struct access_lines {
     struct buf lines;
 };
 
-static const char *const LEVELS[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
+static const char *const LEVELS[] = {
+    [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 enum { LEVEL_COUNT = sizeof(LEVELS) / sizeof(LEVELS[0]) };
 
 bool log_level_parse(const char *text, enum log_level *ret_level)

@@ -107,7 +107,8 @@ static struct family *family_of(struct metrics *m, enum kind kind, const char *n
 }
 
 /* Asked for again, a series is the one that is there: a scrape with two of the same name would be refused whole. */
-static struct series *series_of(struct metrics *m, enum kind kind, const char *name, const char *help, const char *labels)
+static struct series *series_of(struct metrics *m, enum kind kind, const char *name, const char *help,
+                                const char *labels)
 {
     struct family *f = family_of(m, kind, name, help);
     for (struct series *s = f->series; s != NULL; s = s->next)
@@ -131,8 +132,8 @@ struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *hel
     return &series_of(m, GAUGE, name, help, labels)->as.gauge;
 }
 
-void metrics_gauge_fn(struct metrics *m, const char *name, const char *help, const char *labels, double (*read)(void *arg),
-                      void *arg)
+void metrics_gauge_fn(struct metrics *m, const char *name, const char *help, const char *labels,
+                      double (*read)(void *arg), void *arg)
 {
     struct series *s = series_of(m, GAUGE_FN, name, help, labels);
     s->as.asked.read = read;

@@ -5,7 +5,7 @@
  *         here, before and after it; OpenSSL turns a JWK into a key. Verified tokens are remembered by their text
  *         until they expire or the keys change.
  * Owns    a verifier owns its key set; the set in use is swapped whole when JWKS_FILE changes.
- * Threads token_verify: any thread at once. One thread calls token_keys_refresh now and then.
+ * Threads token_verify, token_sign: any thread at once. One thread calls token_keys_refresh now and then.
  * Fails   ERR_UNAUTHENTICATED with a reason that is safe to show (never the token's text).
  */
 #ifndef IO_TOKEN_H
@@ -27,7 +27,8 @@ struct token_claims {
 };
 
 struct token_verifier;
-/* Reads JWKS_FILE; ERR_CONF when it can't be read or holds no usable key. cache_size: verified tokens remembered (0: none). */
+/* Reads JWKS_FILE; ERR_CONF when it can't be read or holds no usable key. cache_size: verified tokens
+ * remembered (0: none), rounded up to a multiple of 64. */
 MUST_CHECK enum err token_verifier_open(const char *jwks_file, size_t cache_size, struct token_verifier **ret,
                                         struct fault *fault);
 void token_verifier_close(struct token_verifier *v);
@@ -39,10 +40,11 @@ MUST_CHECK enum err token_keys_refresh(struct token_verifier *v, struct fault *f
 size_t token_key_count(struct token_verifier *v);
 
 struct token_signer; /* auth-svc only */
-/* SIGNING_KEYS_DIR holds <kid>.pem (PKCS#8, P-256); the newest by mtime that is in use signs. */
+/* SIGNING_KEYS_DIR holds <kid>.pem (PKCS#8, P-256). The newest by mtime signs once it is 90 s old: by then every verifier has
+ * its public half. The folder is read again at most once in 10 s. */
 MUST_CHECK enum err token_signer_open(const char *keys_dir, struct token_signer **ret, struct fault *fault);
 void token_signer_close(struct token_signer *s);
-/* The token's text, in the arena. jti is made here. */
+/* The token's text, in the arena. jti is made here (claims->jti is not read). ERR_BUG: impossible claims. */
 MUST_CHECK enum err token_sign(struct token_signer *s, const struct token_claims *claims, struct arena *arena,
                                char **ret_token, struct fault *fault);
 

@@ -62,8 +62,8 @@ static bool is_traceparent(struct str s)
     /* A later version may add parts at the end; what we know of it reads the same. */
     if (s.len > TRACEPARENT_LEN && (first_version || t[TRACEPARENT_LEN] != '-'))
         return false;
-    return t[TRACE_AT - 1] == '-' && t[SPAN_AT - 1] == '-' && t[FLAGS_AT - 1] == '-' && is_id(t + TRACE_AT, TRACE_HEX) &&
-           is_id(t + SPAN_AT, SPAN_HEX) && is_hex(t + FLAGS_AT, 2);
+    return t[TRACE_AT - 1] == '-' && t[SPAN_AT - 1] == '-' && t[FLAGS_AT - 1] == '-' &&
+           is_id(t + TRACE_AT, TRACE_HEX) && is_id(t + SPAN_AT, SPAN_HEX) && is_hex(t + FLAGS_AT, 2);
 }
 
 struct trace trace_child(struct str traceparent)
