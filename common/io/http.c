@@ -1,0 +1,1021 @@
+#include "io/http.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io/http_negotiate.h"
+#include "io/http_private.h"
+
+enum {
+    THREADS_MAX = 64,
+    CONNECTIONS_DEFAULT = 4096,
+    CONNECTION_MEMORY = 32 * 1024, /* the library's pool; above 32 KiB every connection costs an mmap */
+    INACTIVITY_S = 15,
+    BACKLOG = 4096,
+    BACKLOG_ROUNDS_MAX = 512, /* of ten accepts each, when draining */
+    FREE_CALLS_MAX = 256,     /* kept a thread; about 7 KiB each */
+    KEPT_BUF_MAX = 64 * 1024, /* of a free call's buffers */
+    ACCESS_FLUSH_MS = 100,
+    COMMON_HEADERS_MAX = 5,
+};
+#define NEVER INT64_MAX
+
+const struct http_limits HTTP_LIMITS = {
+    .header_ms = 5000,
+    .body_ms = 10000,
+    .idle_ms = 15000,
+    .answer_ms = 30000,
+    .linger_ms = 300,
+};
+
+/* What a connection's deadline is for. */
+enum stage { STAGE_IDLE, STAGE_HEAD, STAGE_BODY, STAGE_HANDLER, STAGE_ANSWER };
+
+struct conn {
+    struct http_thread *thread;
+    struct MHD_Connection *mhd;
+    int fd;
+    enum stage stage;
+    mono_ns_t deadline;
+    struct loop_timer timer; /* never later than the deadline; moved only when it fires, not at every request */
+    struct call *call;       /* the request under way, or NULL */
+    bool cut_off;            /* its call was: it still gets an answer */
+    bool shut;               /* we gave it up: what the library still reads from it is not acted upon */
+    char peer[sizeof((struct call *)0)->peer];
+};
+
+struct http_thread {
+    struct http_server *server;
+    struct loop *loop;
+    struct MHD_Daemon *daemon;
+    struct loop_watch watch; /* the daemon's epoll descriptor */
+    pthread_t id;
+    bool started;
+    void *local;
+    struct call *calls, *free_calls;
+    size_t free_count;
+    size_t in_flight, suspended;
+    struct gauge *active;
+    struct buf line; /* the access log's scratch */
+    struct loop_timer flush;
+    struct loop_task quiesce, end;
+    bool ending;
+};
+
+struct http_server {
+    struct http_shared shared;
+    int port;
+    atomic_int in_flight, conns, cut_off;
+    atomic_bool draining;
+    pthread_mutex_t mutex;  /* for the condition only */
+    pthread_cond_t quieter; /* while draining: a call or a connection ended */
+    struct http_thread *threads;
+    int thread_count;
+};
+
+struct call_slot {
+    struct call call;
+    struct call_private priv;
+};
+
+#define OWNER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
+
+/* ---- calls ---- */
+
+static void call_free(struct call *call)
+{
+    arena_done(&call->arena);
+    buf_done(&call->out);
+    buf_done(&call->problem_members);
+    buf_done(&call->log_members);
+    buf_done(&call->priv->body);
+    mem_free(OWNER_OF(call, struct call_slot, call));
+}
+
+static void buf_empty(struct buf *b)
+{
+    if (b->cap > KEPT_BUF_MAX)
+        buf_done(b);
+    buf_reset(b);
+}
+
+/* Clears all but what is kept for the next request (memory), and the list of field errors but for its count: it is long. */
+static void call_reset(struct call *call)
+{
+    struct call_private *priv = call->priv;
+    struct arena arena = call->arena;
+    struct buf out = call->out, problem = call->problem_members, log = call->log_members, body = priv->body;
+    arena_reset(&arena);
+    buf_empty(&out);
+    buf_empty(&problem);
+    buf_empty(&log);
+    buf_empty(&body);
+
+    size_t before = offsetof(struct call, errors), after = offsetof(struct call, problem_members);
+    memset(call, 0, before);
+    memset((char *)call + after, 0, sizeof *call - after);
+    call->errors.count = 0;
+    memset(priv, 0, sizeof *priv);
+    call->arena = arena;
+    call->out = out;
+    call->problem_members = problem;
+    call->log_members = log;
+    call->priv = priv;
+    priv->body = body;
+}
+
+static struct call *call_take(struct http_thread *t)
+{
+    struct call *call = t->free_calls;
+    if (call != NULL) {
+        t->free_calls = call->priv->next;
+        t->free_count--;
+        call_reset(call);
+    } else {
+        struct call_slot *slot = mem_alloc(sizeof *slot);
+        call = &slot->call;
+        call->priv = &slot->priv;
+        arena_init(&call->arena);
+    }
+    call->priv->thread = t;
+    call->priv->shared = &t->server->shared;
+    call->app = t->server->shared.conf.app;
+    call->priv->next = t->calls;
+    if (t->calls != NULL)
+        t->calls->priv->prev = call;
+    t->calls = call;
+    return call;
+}
+
+static void call_unlink(struct call *call)
+{
+    struct call_private *priv = call->priv;
+    if (priv->prev != NULL)
+        priv->prev->priv->next = priv->next;
+    else
+        priv->thread->calls = priv->next;
+    if (priv->next != NULL)
+        priv->next->priv->prev = priv->prev;
+}
+
+static void call_put_back(struct http_thread *t, struct call *call)
+{
+    if (t->free_count == FREE_CALLS_MAX) {
+        call_free(call);
+        return;
+    }
+    call->priv->next = t->free_calls;
+    t->free_calls = call;
+    t->free_count++;
+}
+
+static void tell_drainer(struct http_server *s)
+{
+    if (!atomic_load(&s->draining))
+        return;
+    pthread_mutex_lock(&s->mutex);
+    pthread_cond_signal(&s->quieter);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void count_in_flight(struct http_thread *t, int change)
+{
+    t->in_flight = (size_t)((int64_t)t->in_flight + change);
+    atomic_fetch_add(&t->server->in_flight, change);
+    if (t->active != NULL)
+        gauge_set(t->active, (double)t->in_flight);
+    if (change < 0)
+        tell_drainer(t->server);
+}
+
+/* ---- connections and their deadlines ---- */
+
+static mono_ns_t conn_check_at(const struct conn *c, mono_ns_t now)
+{
+    const struct http_limits *l = &c->thread->server->shared.limits;
+    int tick_ms = l->header_ms;
+    const int others[] = {l->body_ms, l->idle_ms, l->answer_ms};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        tick_ms = others[i] < tick_ms ? others[i] : tick_ms;
+    mono_ns_t check = now + tick_ms * NS_PER_MS;
+    return c->deadline < check ? c->deadline : check;
+}
+
+static void conn_expect(struct conn *c, enum stage stage, mono_ns_t now, int within_ms)
+{
+    c->stage = stage;
+    c->deadline = now + within_ms * NS_PER_MS;
+}
+
+/* Both ways, so that the library notices and closes; what has been sent still arrives. */
+static void conn_shut(struct conn *c)
+{
+    c->shut = true;
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
+static void answer_past_library(struct conn *c, enum err e);
+
+/* The shortest of all times after `now` is when this fires; since then the deadline may have moved away. */
+static void on_conn_timer(struct loop_timer *timer)
+{
+    struct conn *c = OWNER_OF(timer, struct conn, timer);
+    mono_ns_t now = clock_mono_ns();
+    if (c->deadline > now) {
+        loop_timer_set(c->thread->loop, timer, conn_check_at(c, now));
+        return;
+    }
+    if (c->stage == STAGE_HEAD || c->stage == STAGE_BODY) {
+        fault_set(&c->call->fault, ERR_REQUEST_TIMEOUT, "the request did not arrive in time");
+        answer_past_library(c, ERR_REQUEST_TIMEOUT);
+    }
+    conn_shut(c);
+}
+
+static void peer_format(const struct sockaddr *addr, char *ret, socklen_t cap)
+{
+    ret[0] = '\0';
+    if (addr->sa_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)addr)->sin_addr, ret, cap);
+    } else if (addr->sa_family == AF_INET6) {
+        const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(a);
+        inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? (const void *)&a->s6_addr[12] : (const void *)a, ret, cap);
+    }
+}
+
+static void conn_open(struct http_thread *t, struct MHD_Connection *mhd, void **ret_context)
+{
+    struct conn *c = mem_alloc(sizeof *c);
+    mono_ns_t now = clock_mono_ns();
+    c->thread = t;
+    c->mhd = mhd;
+    c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    c->timer.fire = on_conn_timer;
+    peer_format(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c->peer, sizeof c->peer);
+    conn_expect(c, STAGE_IDLE, now, t->server->shared.limits.header_ms);
+    loop_timer_set(t->loop, &c->timer, conn_check_at(c, now));
+    atomic_fetch_add(&t->server->conns, 1);
+    *ret_context = c;
+}
+
+static void conn_close(struct conn *c)
+{
+    struct http_server *s = c->thread->server;
+    assert(c->call == NULL);
+    loop_timer_clear(c->thread->loop, &c->timer);
+    mem_free(c);
+    atomic_fetch_sub(&s->conns, 1);
+    tell_drainer(s);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        conn_open(arg, mhd, context);
+    else if (*context != NULL)
+        conn_close(*context);
+}
+
+/* ---- answers ---- */
+
+static bool has_reply_header(const struct call *call, const char *name)
+{
+    for (size_t i = 0; i < call->reply_header_count; i++)
+        if (strcasecmp(call->reply_headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static size_t common_headers(const struct call *call, struct header ret[COMMON_HEADERS_MAX])
+{
+    size_t n = 0;
+    if (call->close || atomic_load_explicit(&call->priv->thread->server->draining, memory_order_relaxed))
+        ret[n++] = (struct header){"Connection", "close"};
+    ret[n++] = (struct header){"X-Request-Id", call->request_id};
+    ret[n++] = (struct header){"X-Content-Type-Options", "nosniff"};
+    if (!has_reply_header(call, "Cache-Control"))
+        ret[n++] = (struct header){"Cache-Control", "no-store"};
+    if (call->out.len > 0)
+        ret[n++] = (struct header){"Content-Type",
+                                   call->content_type == NULL ? "application/json" : call->content_type};
+    return n;
+}
+
+static void add_headers(struct MHD_Response *response, const struct header *headers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        (void)MHD_add_response_header(response, headers[i].name, headers[i].value);
+}
+
+/* The body stays where it is: the call ends only after the library is done with it. */
+static enum MHD_Result answer(struct conn *c)
+{
+    struct call *call = c->call;
+    struct header common[COMMON_HEADERS_MAX];
+    if (call->status == 204)
+        buf_reset(&call->out);
+    struct MHD_Response *response = MHD_create_response_from_buffer(call->out.len, call->out.data,
+                                                                    MHD_RESPMEM_PERSISTENT);
+    if (response == NULL)
+        return MHD_NO;
+    add_headers(response, common, common_headers(call, common));
+    add_headers(response, call->reply_headers, call->reply_header_count);
+    conn_expect(c, STAGE_ANSWER, clock_mono_ns(), c->thread->server->shared.limits.answer_ms);
+    enum MHD_Result rc = MHD_queue_response(c->mhd, (unsigned)call->status, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+static void identify(struct call *call)
+{
+    struct str given = call->priv->head.known[KNOWN_REQUEST_ID], parent = call->priv->head.known[KNOWN_TRACEPARENT];
+    if (call->priv->shared->conf.trust_request_id && negotiate_is_request_id(given))
+        (void)str_copy(call->request_id, sizeof call->request_id, given);
+    else
+        uuid_format(uuid_v7(), call->request_id);
+    call->trace = parent.len > 0 ? trace_child(parent) : trace_new();
+}
+
+static void write_headers(struct buf *out, const struct header *headers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        buf_printf(out, "%s: %s\r\n", headers[i].name, headers[i].value);
+}
+
+/* In the middle of a head or a body the library takes no answer. Nothing of this one has been sent and the one before is out,
+ * so the socket is ours for a last word; if it doesn't fit, the client was not listening. */
+static void answer_past_library(struct conn *c, enum err e)
+{
+    struct call *call = c->call;
+    struct header common[COMMON_HEADERS_MAX];
+    struct buf text;
+    if (call->request_id[0] == '\0')
+        identify(call);
+    call->close = true;
+    frame_answer(call, e);
+    call->priv->answered = true;
+
+    buf_init(&text);
+    buf_printf(&text, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n", call->status,
+               MHD_get_reason_phrase_for((unsigned)call->status), call->out.len);
+    write_headers(&text, common, common_headers(call, common));
+    write_headers(&text, call->reply_headers, call->reply_header_count);
+    buf_str(&text, "\r\n");
+    buf_append(&text, call->out.data, call->out.len);
+    ssize_t ignored = send(c->fd, text.data, text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)ignored;
+    buf_done(&text);
+}
+
+/* The call is gone, to whoever was to finish it. */
+static enum MHD_Result answer_cut_off(struct conn *c)
+{
+    struct buf out;
+    buf_init(&out);
+    problem_bare(&out, ERR_OUTCOME_UNKNOWN);
+    struct MHD_Response *response = MHD_create_response_from_buffer(out.len, out.data, MHD_RESPMEM_MUST_COPY);
+    buf_done(&out);
+    if (response == NULL)
+        return MHD_NO;
+    (void)MHD_add_response_header(response, "Content-Type", "application/problem+json");
+    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    (void)MHD_add_response_header(response, "Connection", "close");
+    enum MHD_Result rc = MHD_queue_response(c->mhd, (unsigned)err_status(ERR_OUTCOME_UNKNOWN), response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+/* ---- a request, from its first line to its end ---- */
+
+/* The library decodes nothing: "%00" would cut a path short, and only one place may decide what a path means. */
+static size_t on_unescape(void *arg, struct MHD_Connection *mhd, char *text)
+{
+    (void)arg, (void)mhd;
+    return strlen(text);
+}
+
+/* The request line has come. It is the only time that the raw target is to be had. */
+static void *on_request_line(void *arg, const char *target, struct MHD_Connection *mhd)
+{
+    struct http_thread *t = arg;
+    struct conn *c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    struct call *call = call_take(t);
+    struct call_private *priv = call->priv;
+    size_t len = strlen(target), kept = len <= HTTP_TARGET_MAX ? len : HTTP_TARGET_MAX + 1;
+    priv->conn = c;
+    priv->target_at = target;
+    priv->target_len = len;
+    priv->target = (struct str){arena_strndup(&call->arena, target, kept), kept};
+    call->method = HTTP_OTHER;
+    call->started = clock_mono_ns();
+    memcpy(call->peer, c->peer, sizeof call->peer);
+    c->call = call;
+    count_in_flight(t, 1);
+    conn_expect(c, STAGE_HEAD, call->started, t->server->shared.limits.header_ms);
+    return c;
+}
+
+struct header_list {
+    struct raw_header *items;
+    size_t count;
+};
+
+static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                 const char *value, size_t value_len)
+{
+    struct header_list *list = arg;
+    (void)kind;
+    if (list->count < HTTP_HEADER_COUNT_MAX)
+        list->items[list->count] = (struct raw_header){{name, name_len},
+                                                       {value == NULL ? "" : value, value == NULL ? 0 : value_len}};
+    list->count++;
+    return MHD_YES;
+}
+
+static enum err check_head(struct conn *c, const char *method, const char *version)
+{
+    struct call *call = c->call;
+    struct call_private *priv = call->priv;
+    struct raw_header headers[HTTP_HEADER_COUNT_MAX];
+    struct header_list list = {headers, 0};
+    const union MHD_ConnectionInfo *size = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    (void)MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, on_header, &list);
+    struct raw_head raw = {
+        .method = method,
+        .target = priv->target,
+        .target_at = priv->target_at,
+        .target_len = priv->target_len,
+        .version = version,
+        .size = size == NULL ? 0 : size->header_size,
+        .headers = headers,
+        .header_count = list.count,
+    };
+#if MHD_VERSION < 0x01000000 /* later ones refuse such lines themselves, and cut values differently */
+    enum err e = hygiene_layout(&raw, &call->fault);
+    if (e != ERR_OK)
+        return e;
+#endif
+    return hygiene_check(&raw, &call->arena, &priv->head, &call->fault);
+}
+
+static enum err judge_head(struct conn *c, const char *method, const char *version)
+{
+    struct call *call = c->call;
+    struct http_head *head = &call->priv->head;
+    enum err e = check_head(c, method, version);
+    identify(call);
+    call->method = head->method;
+    if (e != ERR_OK)
+        return e;
+    call->path = head->path;
+    call->query = head->query;
+    call->headers = head->headers;
+    call->header_count = head->header_count;
+    return frame_admit(call);
+}
+
+/* Such a request is answered at once, and its connection closed: its body must not be read, or can't be told from the next. */
+static bool must_close(const struct call *call, enum err e)
+{
+    const struct http_head *head = &call->priv->head;
+    bool broken = e == ERR_MALFORMED_REQUEST || e == ERR_URI_TOO_LONG || e == ERR_HEADERS_TOO_LARGE ||
+                  e == ERR_BODY_TOO_LARGE;
+    return broken || head->content_length > HTTP_BODY_MAX || head->known[KNOWN_EXPECT].data != NULL;
+}
+
+/* The library's first call: the head is complete. An answer queued now closes the connection, so other refusals wait for the
+ * last call, when the body has been read and dropped. */
+static enum MHD_Result on_head(struct conn *c, const char *method, const char *version)
+{
+    struct call *call = c->call;
+    const struct http_limits *limits = &c->thread->server->shared.limits;
+    if (c->thread->ending)
+        return MHD_NO;
+    enum err e = judge_head(c, method, version);
+    if (e != ERR_OK && must_close(call, e)) {
+        call->close = true;
+        frame_answer(call, e);
+        call->priv->answered = true;
+        return answer(c);
+    }
+    call->priv->refused = e != ERR_OK;
+    call->priv->outcome = e;
+    conn_expect(c, STAGE_BODY, call->started, limits->header_ms + limits->body_ms);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_body(struct conn *c, const char *data, size_t *size)
+{
+    struct call *call = c->call;
+    struct buf *body = &call->priv->body;
+    if (body->len + *size > HTTP_BODY_MAX) { /* only a chunked one: a Content-Length has been judged before */
+        fault_set(&call->fault, ERR_BODY_TOO_LARGE, "a body has at most %d bytes", HTTP_BODY_MAX);
+        answer_past_library(c, ERR_BODY_TOO_LARGE);
+        return MHD_NO;
+    }
+    buf_append(body, data, *size);
+    *size = 0;
+    return MHD_YES;
+}
+
+/* The library's last call, when all has come; and once more after a deferred call has been finished. */
+static enum MHD_Result on_complete_request(struct conn *c)
+{
+    struct call *call = c->call;
+    if (call->priv->answered)
+        return answer(c);
+    call->body = (struct str){buf_cstr(&call->priv->body), call->priv->body.len};
+    c->stage = STAGE_HANDLER;
+    c->deadline = NEVER;
+    frame_handle(call);
+    if (atomic_load(&call->priv->state) == CALL_MINE) {
+        call->priv->answered = true;
+        return answer(c);
+    }
+    c->thread->suspended++;
+    MHD_suspend_connection(c->mhd);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **context)
+{
+    struct conn *c = *context;
+    (void)arg, (void)mhd, (void)url;
+    if (c->shut)
+        return MHD_NO;
+    if (c->cut_off)
+        return answer_cut_off(c);
+    if (c->stage == STAGE_HEAD)
+        return on_head(c, method, version);
+    if (*size > 0)
+        return on_body(c, data, size);
+    return on_complete_request(c);
+}
+
+static void on_flush_timer(struct loop_timer *timer)
+{
+    struct http_thread *t = OWNER_OF(timer, struct http_thread, flush);
+    log_flush(t->server->shared.conf.log);
+}
+
+static void flush_soon(struct http_thread *t, mono_ns_t now)
+{
+    if (t->server->shared.conf.access_log && t->server->shared.conf.log != NULL && t->flush.slot == 0)
+        loop_timer_set(t->loop, &t->flush, now + ACCESS_FLUSH_MS * NS_PER_MS);
+}
+
+/* The answer is out, or the client or the server gave up. */
+static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why)
+{
+    struct http_thread *t = arg;
+    struct conn *c = *context;
+    (void)mhd;
+    if (c == NULL || c->call == NULL)
+        return;
+    struct call *call = c->call;
+    bool said_past_library = c->stage != STAGE_ANSWER && call->priv->answered;
+    mono_ns_t now = clock_mono_ns();
+    c->call = NULL;
+    account_call(call, why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !said_past_library, &t->line);
+    flush_soon(t, now);
+    call_unlink(call);
+    call_put_back(t, call);
+    conn_expect(c, STAGE_IDLE, now, t->server->shared.limits.idle_ms);
+    count_in_flight(t, -1);
+}
+
+/* ---- deferred calls ---- */
+
+static void resume(struct conn *c)
+{
+    c->thread->suspended--;
+    MHD_resume_connection(c->mhd);
+}
+
+static void on_finish(struct loop_task *task)
+{
+    struct call_private *priv = OWNER_OF(task, struct call_private, finish);
+    struct call *call = priv->conn->call;
+    atomic_store(&priv->state, CALL_MINE);
+    frame_answer(call, priv->outcome);
+    priv->answered = true;
+    resume(priv->conn);
+}
+
+void call_defer(struct call *call)
+{
+    assert(atomic_load(&call->priv->state) == CALL_MINE);
+    call->priv->finish.run = on_finish;
+    atomic_store(&call->priv->state, CALL_DEFERRED);
+}
+
+void call_finish(struct call *call, enum err e)
+{
+    int expected = CALL_DEFERRED;
+    call->priv->outcome = e;
+    if (atomic_compare_exchange_strong(&call->priv->state, &expected, CALL_FINISHED)) {
+        loop_post(call->priv->thread->loop, &call->priv->finish);
+        return;
+    }
+    assert(expected == CALL_CUT_OFF);
+    call_free(call);
+}
+
+struct loop *call_loop(struct call *call)
+{
+    return call->priv->thread->loop;
+}
+
+void *call_local(struct call *call)
+{
+    return call->priv->thread->local;
+}
+
+/* ---- threads ---- */
+
+/* Runs the library after every wake-up: some of what waits for it (resumed connections, bytes that it read but did not look at
+ * yet) shows on no descriptor. */
+static int before_wait(void *arg)
+{
+    struct http_thread *t = arg;
+    unsigned long long wait_ms;
+    (void)MHD_run(t->daemon);
+    if (t->ending && t->suspended == 0)
+        loop_stop(t->loop);
+    if (MHD_get_timeout(t->daemon, &wait_ms) != MHD_YES)
+        return -1;
+    return wait_ms > INT_MAX ? INT_MAX : (int)wait_ms;
+}
+
+static void on_daemon_ready(struct loop_watch *w, uint32_t events)
+{
+    (void)w, (void)events; /* before_wait comes next */
+}
+
+static void *thread_main(void *arg)
+{
+    struct http_thread *t = arg;
+    const struct http_server_conf *conf = &t->server->shared.conf;
+    if (conf->thread_start != NULL)
+        t->local = conf->thread_start(conf->app, t->loop);
+    loop_run(t->loop);
+    MHD_stop_daemon(t->daemon);
+    t->daemon = NULL;
+    if (conf->thread_stop != NULL)
+        conf->thread_stop(conf->app, t->local);
+    if (conf->log != NULL)
+        log_flush(conf->log);
+    return NULL;
+}
+
+/* ---- draining ---- */
+
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+/* Who has been greeted by the kernel but not yet by us would be reset: so first no more are let in, then those are taken. */
+static void on_quiesce(struct loop_task *task)
+{
+    struct http_thread *t = OWNER_OF(task, struct http_thread, quiesce);
+    int fd = MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
+    (void)listen(fd, 0);
+    for (int rounds = 0; rounds < BACKLOG_ROUNDS_MAX && is_readable(fd); rounds++)
+        (void)MHD_run(t->daemon);
+    fd = MHD_quiesce_daemon(t->daemon);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Takes the call from its connection; it belongs to whoever will finish it. False: he just has. */
+static bool cut_off(struct http_thread *t, struct call *call)
+{
+    int expected = CALL_DEFERRED;
+    struct conn *c = call->priv->conn;
+    call_unlink(call); /* while it is still ours */
+    if (!atomic_compare_exchange_strong(&call->priv->state, &expected, CALL_CUT_OFF)) {
+        call->priv->prev = NULL;
+        call->priv->next = t->calls;
+        if (t->calls != NULL)
+            t->calls->priv->prev = call;
+        t->calls = call;
+        return false;
+    }
+    c->call = NULL;
+    c->cut_off = true;
+    count_in_flight(t, -1);
+    resume(c);
+    return true;
+}
+
+/* The library aborts when it is stopped while a connection is suspended: all are resumed, and before_wait then ends the loop. */
+static void on_end(struct loop_task *task)
+{
+    struct http_thread *t = OWNER_OF(task, struct http_thread, end);
+    struct call *next;
+    atomic_fetch_add(&t->server->cut_off, (int)t->in_flight);
+    t->ending = true;
+    for (struct call *call = t->calls; call != NULL; call = next) {
+        next = call->priv->next;
+        if (atomic_load(&call->priv->state) == CALL_DEFERRED)
+            (void)cut_off(t, call);
+    }
+}
+
+static void post_to_all(struct http_server *s, size_t task_offset, void (*run)(struct loop_task *task))
+{
+    for (int i = 0; i < s->thread_count; i++) {
+        struct loop_task *task = (struct loop_task *)(void *)((char *)&s->threads[i] + task_offset);
+        task->run = run;
+        loop_post(s->threads[i].loop, task);
+    }
+}
+
+static struct timespec timespec_of(mono_ns_t at)
+{
+    return (struct timespec){.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
+}
+
+static void wait_until_quiet(struct http_server *s, mono_ns_t linger_end, mono_ns_t end)
+{
+    pthread_mutex_lock(&s->mutex);
+    for (;;) {
+        mono_ns_t now = clock_mono_ns();
+        bool busy = atomic_load(&s->in_flight) > 0, open = atomic_load(&s->conns) > 0;
+        mono_ns_t until = busy ? end : linger_end < end ? linger_end : end;
+        if ((!busy && !open) || now >= until)
+            break;
+        struct timespec at = timespec_of(until);
+        pthread_cond_timedwait(&s->quieter, &s->mutex, &at);
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
+int http_server_drain(struct http_server *s, int timeout_ms)
+{
+    mono_ns_t now = clock_mono_ns();
+    if (s->thread_count == 0 || !s->threads[0].started)
+        return 0;
+    atomic_store(&s->draining, true);
+    post_to_all(s, offsetof(struct http_thread, quiesce), on_quiesce);
+    wait_until_quiet(s, now + s->shared.limits.linger_ms * NS_PER_MS, now + timeout_ms * NS_PER_MS);
+    post_to_all(s, offsetof(struct http_thread, end), on_end);
+    for (int i = 0; i < s->thread_count && s->threads[i].started; i++) {
+        pthread_join(s->threads[i].id, NULL);
+        s->threads[i].started = false;
+    }
+    return atomic_load(&s->cut_off);
+}
+
+/* ---- opening and closing ---- */
+
+static enum err resolve(const char *listen_text, struct addrinfo **ret, struct fault *fault)
+{
+    char host[64];
+    const char *colon = strrchr(listen_text, ':');
+    struct str h = {listen_text, colon == NULL ? 0 : (size_t)(colon - listen_text)};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+    if (h.len >= 2 && h.data[0] == '[' && h.data[h.len - 1] == ']')
+        h = (struct str){h.data + 1, h.len - 2};
+    bool fits = str_copy(host, sizeof host, h);
+    if (colon == NULL || !fits || getaddrinfo(host[0] == '\0' ? NULL : host, colon + 1, &hints, ret) != 0)
+        return fault_set(fault, ERR_CONF, "listen on \"%s\": it must be an IP address, a colon and a port",
+                         listen_text);
+    return ERR_OK;
+}
+
+/* The first socket is bound without SO_REUSEPORT, so that a port that another process serves is refused and not shared. */
+static int bind_socket(const struct sockaddr *addr, socklen_t len, bool first)
+{
+    int on = 1;
+    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (!first)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    bool bound = bind(fd, addr, len) == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
+    if (bound && listen(fd, BACKLOG) == 0)
+        return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
+static int port_of(const struct sockaddr_storage *addr)
+{
+    if (addr->ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)(const void *)addr)->sin6_port);
+    return ntohs(((const struct sockaddr_in *)(const void *)addr)->sin_port);
+}
+
+/* With port 0 the kernel chooses one for the first socket; the others take the same. */
+static enum err bind_all(struct http_server *s, int *ret_fds, struct fault *fault)
+{
+    const char *listen_text = s->shared.conf.listen;
+    struct sockaddr_storage addr = {0};
+    struct addrinfo *info;
+    enum err e = resolve(listen_text, &info, fault);
+    if (e != ERR_OK)
+        return e;
+    socklen_t len = info->ai_addrlen;
+    memcpy(&addr, info->ai_addr, len);
+    freeaddrinfo(info);
+
+    for (int i = 0; i < s->thread_count; i++) {
+        ret_fds[i] = bind_socket((const struct sockaddr *)&addr, len, i == 0);
+        if (ret_fds[i] < 0)
+            return fault_set(fault, ERR_CONF, "listen on \"%s\": %s", listen_text, strerror(errno));
+        (void)getsockname(ret_fds[i], (struct sockaddr *)&addr, &len);
+    }
+    s->port = port_of(&addr);
+    return ERR_OK;
+}
+
+static unsigned share(int all, int threads)
+{
+    return (unsigned)((all + threads - 1) / threads);
+}
+
+/* MHD_OPTION_STRICT_FOR_CLIENT would refuse a missing Host and blanks in the target, without a problem document; hygiene
+ * refuses both with one. */
+static struct MHD_Daemon *daemon_start(struct http_thread *t, int listen_fd)
+{
+    const struct http_server_conf *conf = &t->server->shared.conf;
+    const struct MHD_OptionItem options[] = {
+        {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, share(conf->connections_max, conf->threads), NULL},
+        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, conf->per_ip_max, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, INACTIVITY_S, NULL},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, t},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, t},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_request_line, t},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)on_unescape, t},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, t, MHD_OPTION_ARRAY,
+                            options, MHD_OPTION_END);
+}
+
+static enum err thread_open(struct http_thread *t, int listen_fd, struct fault *fault)
+{
+    enum err e = loop_open(&t->loop, fault);
+    if (e == ERR_OK)
+        t->daemon = daemon_start(t, listen_fd);
+    if (t->daemon == NULL) {
+        close(listen_fd);
+        return e != ERR_OK ? e
+                           : fault_set(fault, ERR_BUSY, "start the HTTP server on \"%s\": %s",
+                                       t->server->shared.conf.listen, strerror(errno));
+    }
+    t->watch = (struct loop_watch){on_daemon_ready, MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd};
+    t->flush.fire = on_flush_timer;
+    loop_hook(t->loop, before_wait, t);
+    return loop_watch_add(t->loop, &t->watch, POLLIN, fault);
+}
+
+static void thread_close(struct http_thread *t)
+{
+    struct call *call;
+    assert(!t->started);
+    if (t->daemon != NULL)
+        MHD_stop_daemon(t->daemon);
+    while ((call = t->free_calls) != NULL) {
+        t->free_calls = call->priv->next;
+        call_free(call);
+    }
+    buf_done(&t->line);
+    loop_close(t->loop);
+}
+
+static struct gauge *active_gauge(const struct http_server *s, int i)
+{
+    char labels[128];
+    if (s->shared.conf.metrics == NULL)
+        return NULL;
+    snprintf(labels, sizeof labels, "port=\"%d\",thread=\"%d\"", s->port, i);
+    return metrics_gauge(s->shared.conf.metrics, "http_server_active_requests", "Requests under way", labels);
+}
+
+/* Signals are main's business. */
+static enum err threads_start(struct http_server *s, struct fault *fault)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    int rc = pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (int i = 0; rc == 0 && i < s->thread_count; i++) {
+        rc = pthread_create(&s->threads[i].id, NULL, thread_main, &s->threads[i]);
+        s->threads[i].started = rc == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? ERR_OK : fault_set(fault, ERR_BUSY, "start the HTTP server's threads: %s", strerror(rc));
+}
+
+static enum err open_all(struct http_server *s, struct fault *fault)
+{
+    int fds[THREADS_MAX], opened = 0;
+    memset(fds, -1, sizeof fds);
+    enum err e = route_table_new(s->shared.conf.routes, &s->shared.routes, fault);
+    if (e == ERR_OK)
+        e = bind_all(s, fds, fault);
+    for (; e == ERR_OK && opened < s->thread_count; opened++) {
+        s->threads[opened].server = s;
+        s->threads[opened].active = active_gauge(s, opened);
+        e = thread_open(&s->threads[opened], fds[opened], fault);
+    }
+    for (int i = opened; i < s->thread_count; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    return e == ERR_OK ? threads_start(s, fault) : e;
+}
+
+static enum err check_conf(const struct http_server_conf *conf, struct fault *fault)
+{
+    if (conf->threads < 1 || conf->threads > THREADS_MAX)
+        return fault_set(fault, ERR_CONF, "an HTTP server has 1 to %d threads, not %d", THREADS_MAX, conf->threads);
+    for (const struct http_route *r = conf->routes; r->path != NULL; r++)
+        if (r->who != WHO_ANYONE && conf->verifier == NULL)
+            return fault_set(fault, ERR_BUG, "route \"%s\" needs a token, but nobody can verify it", r->path);
+    return ERR_OK;
+}
+
+enum err http_server_open_with(const struct http_server_conf *conf, const struct http_limits *limits,
+                               struct http_server **ret, struct fault *fault)
+{
+    pthread_condattr_t monotonic;
+    enum err e = check_conf(conf, fault);
+    if (e != ERR_OK)
+        return e;
+    struct http_server *s = mem_alloc(sizeof *s);
+    s->shared.conf = *conf;
+    s->shared.limits = *limits;
+    if (conf->connections_max == 0)
+        s->shared.conf.connections_max = CONNECTIONS_DEFAULT;
+    s->shared.metrics = account_open(conf->metrics, conf->routes);
+    s->thread_count = conf->threads;
+    s->threads = mem_alloc((size_t)conf->threads * sizeof *s->threads);
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->quieter, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+
+    e = open_all(s, fault);
+    if (e != ERR_OK) {
+        http_server_close(s);
+        return e;
+    }
+    *ret = s;
+    return ERR_OK;
+}
+
+enum err http_server_open(const struct http_server_conf *conf, struct http_server **ret, struct fault *fault)
+{
+    return http_server_open_with(conf, &HTTP_LIMITS, ret, fault);
+}
+
+void http_server_close(struct http_server *s)
+{
+    if (s == NULL)
+        return;
+    (void)http_server_drain(s, 0);
+    for (int i = 0; i < s->thread_count; i++)
+        thread_close(&s->threads[i]);
+    route_table_free(s->shared.routes);
+    account_close(s->shared.metrics);
+    pthread_cond_destroy(&s->quieter);
+    pthread_mutex_destroy(&s->mutex);
+    mem_free(s->threads);
+    mem_free(s);
+}
+
+int http_server_port(const struct http_server *s)
+{
+    return s->port;
+}
+
+int http_calls_in_flight(struct http_server *s)
+{
+    return atomic_load(&s->in_flight);
+}
