@@ -168,6 +168,9 @@ static enum err scan(struct str text, struct fault *fault)
     size_t at;
     if (!str_is_utf8(text, &at))
         return wrong_at(fault, at, "not UTF-8");
+    const char *nul = text.len > 0 ? memchr(text.data, '\0', text.len) : NULL;
+    if (nul != NULL) /* the library takes one behind the value for the text's end */
+        return wrong_at(fault, (size_t)(nul - text.data), "a NUL byte");
 
     struct scan s = {.data = text.data, .len = text.len, .fault = fault};
     while (s.at < s.len) {
@@ -188,9 +191,6 @@ static const char *parse_reason(enum json_error_code code)
         return "the text ends too early";
     case json_error_end_of_input_expected:
         return "something follows the value";
-    case json_error_null_character:
-    case json_error_null_byte_in_key:
-        return "a NUL byte";
     default:
         return "not JSON";
     }

@@ -119,22 +119,18 @@ static void add_members(struct buf *line, struct str members)
     buf_append(line, members.data, members.len);
 }
 
-/* As much of msg as fits in `room` once escaped; cut between characters. */
+/* As much of msg as fits in `room` once escaped, about; cut between characters. */
 static void add_message(struct buf *line, struct str msg, size_t room)
 {
     size_t before = line->len;
     json_escape(line, msg);
-    size_t escaped = line->len - before;
-    if (escaped <= room)
-        return;
-
-    /* Each byte left out makes the escaped text shorter by at least one. */
-    size_t excess = escaped - room;
-    msg.len = msg.len > excess ? msg.len - excess : 0;
-    while (msg.len > 0 && ((unsigned char)msg.data[msg.len] & 0xC0) == 0x80)
-        msg.len--;
-    line->len = before;
-    json_escape(line, msg);
+    while (line->len - before > room) {
+        msg.len = msg.len * room / (line->len - before);
+        while (msg.len > 0 && ((unsigned char)msg.data[msg.len] & 0xC0) == 0x80)
+            msg.len--;
+        line->len = before;
+        json_escape(line, msg);
+    }
 }
 
 void log_msg(struct log *log, enum log_level level, const char *extra, const char *fmt, ...)
