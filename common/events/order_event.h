@@ -64,6 +64,7 @@ MUST_CHECK enum err match_refused_decode(const struct json *data, struct arena *
                                          struct fault *fault);
 
 /* The answer to barrier.requested: what order-svc has published so far. */
+enum { BARRIER_MARKS_MAX = 64 * 64 }; /* lanes × partitions */
 struct barrier_mark {
     int lane, partition;
     int64_t part_seq;
