@@ -1,6 +1,7 @@
 #include "api.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"

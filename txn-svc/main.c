@@ -1,0 +1,25 @@
+/* txn-svc — deposits and withdrawals. */
+#include "api.h"
+#include "commands.h"
+#include "events.h"
+
+extern const struct migration TXN_SVC_MIGRATIONS[];
+
+int main(int argc, char **argv)
+{
+    static const struct service_spec SPEC = {
+        .name = "txn-svc",
+        .schema = "txns",
+        .topic = "txn-events",
+        .consumes = TXN_SVC_CONSUMES,
+        .kinds = TXN_SVC_KINDS,
+        .ops = &TXN_SVC_OPS,
+        .routes = TXN_SVC_ROUTES,
+        .migrations = TXN_SVC_MIGRATIONS,
+        .reread = api_reread,
+        .settings_size = sizeof(struct service_settings),
+        .open = api_open,
+        .close = api_close,
+    };
+    return service_main(&SPEC, argc, argv);
+}
