@@ -341,14 +341,17 @@ static enum MHD_Result answer(struct conn *c)
     return rc;
 }
 
+/* A request that brings neither id gets one for both: there is only one to search for. */
 static void identify(struct call *call)
 {
     struct str given = call->priv->head.known[KNOWN_REQUEST_ID], parent = call->priv->head.known[KNOWN_TRACEPARENT];
+    call->trace = parent.len > 0 ? trace_child(parent) : trace_new();
     if (call->priv->shared->conf.trust_request_id && negotiate_is_request_id(given))
         (void)str_copy(call->request_id, sizeof call->request_id, given);
-    else
+    else if (parent.len > 0)
         uuid_format(uuid_v7(), call->request_id);
-    call->trace = parent.len > 0 ? trace_child(parent) : trace_new();
+    else
+        (void)str_copy(call->request_id, sizeof call->request_id, str_of(call->trace.trace_id));
 }
 
 static void write_headers(struct buf *out, const struct header *headers, size_t count)
@@ -581,19 +584,28 @@ static void flush_soon(struct http_thread *t, mono_ns_t now)
         loop_timer_set(t->loop, &t->flush, now + ACCESS_FLUSH_MS * NS_PER_MS);
 }
 
+/* What the library answered by itself to a head or a body that it could not read; 0: nothing. */
+static int status_of_library(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *status = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
+    return status == NULL ? 0 : (int)status->http_status;
+}
+
 /* The answer is out, or the client or the server gave up. */
 static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why)
 {
     struct http_thread *t = arg;
     struct conn *c = *context;
-    (void)mhd;
     if (c == NULL || c->call == NULL)
         return;
     struct call *call = c->call;
-    bool said_past_library = c->stage != STAGE_ANSWER && call->priv->answered;
+    bool ours = call->priv->answered, past_library = ours && c->stage != STAGE_ANSWER;
+    if (!ours)
+        call->status = status_of_library(mhd);
+    bool aborted = ours ? why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !past_library : call->status == 0;
     mono_ns_t now = clock_mono_ns();
     c->call = NULL;
-    account_call(call, why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !said_past_library, &t->line);
+    account_call(call, aborted, &t->line);
     flush_soon(t, now);
     call_unlink(call);
     call_put_back(t, call);

@@ -38,8 +38,8 @@ static bool path_init(struct path *p, const char *template)
         return false;
     for (size_t i = 0; i < p->segment_count; i++) {
         struct str s = p->segments[i];
-        bool opens = s.len > 0 && s.data[0] == '{', closes = s.len > 2 && s.data[s.len - 1] == '}';
-        if (opens != closes || (s.len == 0 && p->segment_count > 1))
+        bool opens = s.len > 0 && s.data[0] == '{', closes = s.len > 0 && s.data[s.len - 1] == '}';
+        if (opens != closes || (opens && s.len <= 2) || (s.len == 0 && p->segment_count > 1))
             return false;
         p->is_param[i] = opens;
         p->param_count += opens;

@@ -61,9 +61,6 @@ void loop_close(struct loop *l)
 {
     if (l == NULL)
         return;
-    /* Whoever posted the last task may still hold the lock. */
-    pthread_mutex_lock(&l->task_mutex);
-    pthread_mutex_unlock(&l->task_mutex);
     pthread_mutex_destroy(&l->task_mutex);
     if (l->wake_fd >= 0)
         close(l->wake_fd);
@@ -216,7 +213,8 @@ static void run_timers(struct loop *l)
 
 /* ---- tasks ---- */
 
-/* The lock is held over the wake-up: a loop whose last task has run may be closed at once, and loop_close waits for it. */
+/* The lock is held over the wake-up: a loop may be closed as soon as its last task has run, and it can't take that task before
+ * we let go. */
 void loop_post(struct loop *l, struct loop_task *t)
 {
     t->next = NULL;
