@@ -8,8 +8,6 @@
 #include "svc/customers.h"
 #include "svc/service.h"
 
-static const struct uuid NO_MATCH;
-
 /* ---- place ---- */
 
 static void want_place(struct batch *b, struct lane_item *it)
@@ -44,7 +42,7 @@ static void decide_place(struct batch *b, struct lane_item *it)
                                   .update_date = b->now,
                                   .actor = cmd->actor } };
     it->result = store_add(b, &o);
-    events_emit_order(b, "order.placed", &o, NO_MATCH);
+    events_emit_order(b, "order.placed", &o);
 }
 
 /* ---- cancel ---- */
@@ -57,7 +55,7 @@ static void want_cancel(struct batch *b, struct lane_item *it)
 static void cancel(struct batch *b, struct order *o)
 {
     store_touch(b, o);
-    events_emit_order(b, "order.canceled", o, NO_MATCH);
+    events_emit_order(b, "order.canceled", o);
 }
 
 static void decide_cancel(struct batch *b, struct lane_item *it)
@@ -140,7 +138,7 @@ static void decide_reserved(struct batch *b, struct lane_item *it)
     if (!o || !order_open(o, b->now))
         return;
     store_touch(b, o);
-    events_emit_order(b, "order.opened", o, NO_MATCH);
+    events_emit_order(b, "order.opened", o);
 }
 
 static void decide_refused(struct batch *b, struct lane_item *it)
@@ -151,7 +149,7 @@ static void decide_refused(struct batch *b, struct lane_item *it)
         return;
     store_touch(b, o);
     batch_forget_key(b, o->state.id);
-    events_emit_order(b, "order.rejected", o, NO_MATCH);
+    events_emit_order(b, "order.rejected", o);
 }
 
 static void decide_released(struct batch *b, struct lane_item *it)
@@ -179,13 +177,15 @@ static void decide_match(struct batch *b, struct lane_item *it)
 {
     const struct match_requested *match = it->args;
     struct order *o = store_order(b, match->order_id);
+    struct order_fill before = o ? o->state.house : (struct order_fill){ 0, 0 };
     enum err e = o ? order_fill_house(o, match->size, match->actor, b->now) : ERR_ORDER_NOT_FOUND;
     if (e) {
         events_emit_match_refused(b, match->match_id, match->order_id, refusal_code(o, e), o);
         return;
     }
     store_touch(b, o);
-    events_emit_order(b, "order.filled", o, match->match_id);
+    struct order_fill fill = { o->state.house.size - before.size, o->state.house.value - before.value };
+    events_emit_filled(b, o, match->match_id, fill);
 }
 
 static void decide_barrier(struct batch *b, struct lane_item *it)

@@ -17,13 +17,23 @@ static void emit(struct batch *b, const char *type, int64_t customer_id, struct 
     batch_emit(b, type, customer_id, id, text_of(data));
 }
 
-void events_emit_order(struct batch *b, const char *type, const struct order *o, struct uuid match_id)
+static void emit_order(struct batch *b, const char *type, const struct order_event *e)
 {
     struct buf data;
     buf_init(&data);
-    order_event_encode(&data, &(struct order_event){ .order = o->state, .match_id = match_id });
-    emit(b, type, o->state.customer_id, o->state.id, &data);
+    order_event_encode(&data, e);
+    emit(b, type, e->order.customer_id, e->order.id, &data);
     buf_done(&data);
+}
+
+void events_emit_order(struct batch *b, const char *type, const struct order *o)
+{
+    emit_order(b, type, &(struct order_event){ .order = o->state });
+}
+
+void events_emit_filled(struct batch *b, const struct order *o, struct uuid match_id, struct order_fill fill)
+{
+    emit_order(b, "order.filled", &(struct order_event){ .order = o->state, .match_id = match_id, .fill = fill });
 }
 
 void events_emit_match_refused(struct batch *b, struct uuid match_id, struct uuid order_id, const char *code,

@@ -8,8 +8,10 @@
 #include "order.h"
 #include "svc/subscriber.h"
 
-/* type: "order.placed" …; match_id: nil but for order.filled. */
-void events_emit_order(struct batch *b, const char *type, const struct order *o, struct uuid match_id);
+/* type: "order.placed", "order.opened", "order.rejected", "order.canceled". */
+void events_emit_order(struct batch *b, const char *type, const struct order *o);
+/* order.filled: `fill` of the order was matched just now. */
+void events_emit_filled(struct batch *b, const struct order *o, struct uuid match_id, struct order_fill fill);
 /* o NULL: there is no such order. */
 void events_emit_match_refused(struct batch *b, struct uuid match_id, struct uuid order_id, const char *code,
                                const struct order *o);

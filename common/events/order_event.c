@@ -37,9 +37,10 @@ static const struct member ORDER[] = {
     MEMBER("actor", TEXT, struct order_state, actor),
     MEMBER_END,
 };
-/* An order event's data is the order's state with one member more, at the same level. */
+/* An order event's data is the order's state with two members more, at the same level. */
 static const struct member CAUSE[] = {
     MEMBER("matchId", UUID_OR_NULL, struct order_event, match_id),
+    MEMBER_PART("fill", struct order_event, fill, FILL),
     MEMBER_END,
 };
 

@@ -48,7 +48,8 @@ static inline decimal_t order_matched_value(const struct order_state *o)
 
 struct order_event {
     struct order_state order;
-    struct uuid match_id; /* order.filled; nil otherwise */
+    struct uuid match_id;   /* order.filled; nil otherwise */
+    struct order_fill fill; /* what this very event matched; 0 unless order.filled */
 };
 void order_event_encode(struct buf *out, const struct order_event *e);
 MUST_CHECK enum err order_event_decode(const struct json *data, struct arena *arena, struct order_event *ret, struct fault *fault);
