@@ -271,6 +271,8 @@ bool json_bool(const struct json *v)
  * exponent, below 0.0001, none stands behind the fifteenth place. */
 static struct str real_text(double value, char ret[NUMBER_TEXT_MAX])
 {
+    if (value == 0) /* -0.0 too */
+        return STR("0");
     int len = snprintf(ret, NUMBER_TEXT_MAX, "%.15g", value);
     if (strchr(ret, 'e') == NULL)
         return (struct str){ret, (size_t)len};
