@@ -21,5 +21,6 @@ function(add_migrations folder ret_sources)
         DEPENDS ${files} "${script}" "${out}/migrations.list"
         COMMENT "embed ${folder}/migrations"
         VERBATIM)
+    set_property(GLOBAL APPEND PROPERTY GENERATED_FILES "${out}/migrations.c" "${out}/migrations.h")
     set(${ret_sources} "${out}/migrations.c" "${out}/migrations.h" PARENT_SCOPE)
 endfunction()

@@ -1,6 +1,7 @@
 # ninja format         formats every C file as .clang-format says
 # ninja format-check   fails and names the lines that are not (CI)
-# ninja tidy           clang-tidy over every file compiled here, as .clang-tidy says (CI; needs no build)
+# ninja tidy           clang-tidy over every file compiled here, as .clang-tidy says; in a build by clang, since gcc's flags
+#                      would confuse it: cmake --preset clang && ninja -C build/clang tidy (CI; builds nothing but generated files)
 find_program(CLANG_FORMAT NAMES clang-format-14 clang-format)
 find_program(CLANG_TIDY NAMES clang-tidy-14 clang-tidy)
 find_program(RUN_CLANG_TIDY NAMES run-clang-tidy-14 run-clang-tidy)
@@ -18,7 +19,11 @@ if(CLANG_FORMAT)
     add_custom_target(format-check COMMAND "${CLANG_FORMAT}" --dry-run --Werror ${c_files}
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" VERBATIM)
 endif()
-if(CLANG_TIDY AND RUN_CLANG_TIDY)
-    add_custom_target(tidy COMMAND "${RUN_CLANG_TIDY}" -quiet -clang-tidy-binary "${CLANG_TIDY}" -p "${CMAKE_BINARY_DIR}"
-        "^${CMAKE_SOURCE_DIR}/.*[.]c$" WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" VERBATIM USES_TERMINAL)
+if(CLANG_TIDY AND RUN_CLANG_TIDY AND CMAKE_C_COMPILER_ID MATCHES "Clang")
+    get_property(generated_files GLOBAL PROPERTY GENERATED_FILES)
+    list(JOIN c_folders "|" tidy_folders)
+    add_custom_target(tidy
+        COMMAND "${RUN_CLANG_TIDY}" -quiet -clang-tidy-binary "${CLANG_TIDY}" -p "${CMAKE_BINARY_DIR}"
+            "^${CMAKE_SOURCE_DIR}/(${tidy_folders})/"
+        DEPENDS ${generated_files} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" VERBATIM USES_TERMINAL)
 endif()

@@ -80,14 +80,14 @@ static void a_long_reason_is_cut_between_characters(void **state)
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         for (int prefix = 0; prefix < 4; prefix++) {
+            size_t width = strlen(ROWS[i].character);
             char text[3 * FAULT_WHY_MAX] = "";
             memset(text, 'a', (size_t)prefix);
-            while (strlen(text) < 2 * (size_t)FAULT_WHY_MAX)
-                strcat(text, ROWS[i].character);
+            for (size_t len = (size_t)prefix; len < 2 * (size_t)FAULT_WHY_MAX; len += width)
+                memcpy(text + len, ROWS[i].character, width);
 
             struct fault f;
             assert_int_equal(fault_set(&f, ERR_BUG, "%s", text), ERR_BUG);
-            size_t width = strlen(ROWS[i].character);
             ROW_CHECK(strlen(f.why) < FAULT_WHY_MAX, ROWS[i].why);
             ROW_CHECK(strlen(f.why) + width >= FAULT_WHY_MAX, ROWS[i].why);
             ROW_CHECK((strlen(f.why) - (size_t)prefix) % width == 0, ROWS[i].why);
