@@ -1,0 +1,23 @@
+/* conf.h — the gateway's settings; its routes and upstreams are in the config file (routes.h).
+ *
+ * For     main.  Owns nothing: text is in the caller's arena.  Threads: main.  Fails: as io/conf.h.
+ */
+#ifndef GATEWAY_CONF_H
+#define GATEWAY_CONF_H
+
+#include "io/conf.h"
+#include "io/log.h"
+
+struct gateway_conf {
+    const char *listen, *operator_listen, *jwks_file, *log_level_text;
+    int64_t threads, upstream_connections_max;
+    bool limits;
+
+    enum log_level log_level;
+    int connections_max; /* to an instance, of one loop */
+};
+extern const struct conf_setting GATEWAY_SETTINGS[];
+MUST_CHECK enum err gateway_conf_read(int argc, char **argv, struct arena *arena, struct gateway_conf *ret,
+                                      struct buf *ret_complaints);
+
+#endif

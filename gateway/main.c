@@ -1,0 +1,145 @@
+/* The gateway: the one door to the services. Reads its settings and routes, opens, serves until SIGTERM, drains, ends. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gateway/conf.h"
+#include "gateway/proxy.h"
+#include "svc/process.h"
+
+enum { DRAIN_MS = 9000, TOKENS_REMEMBERED = 4096, CLIENTS_MAX = 4096, PER_ADDRESS_MAX = 256 };
+
+struct gateway {
+    struct arena arena;
+    struct gateway_conf conf;
+    struct routes routes;
+    struct log *log;
+    struct metrics *metrics;
+    struct token_verifier *verifier;
+    struct http_server *server;
+    struct process *process;
+};
+
+static bool ask_keys(void *arg, char *ret_state, size_t cap)
+{
+    const struct gateway *g = arg;
+    size_t count = token_key_count(g->verifier);
+    snprintf(ret_state, cap, "%zu keys", count);
+    return count > 0;
+}
+
+static bool ask_services(void *arg, char *ret_state, size_t cap)
+{
+    const struct gateway *g = arg;
+    size_t len = 0;
+    for (size_t i = 0; i < g->routes.upstreams.count && len < cap; i++) {
+        const struct upstream *u = &g->routes.upstreams.items[i];
+        len += (size_t)snprintf(ret_state + len, cap - len, "%s%s %lld", i == 0 ? "open connections: " : ", ", u->name,
+                                (long long)atomic_load(&u->connections));
+    }
+    return true;
+}
+
+static void refresh_keys(void *arg)
+{
+    struct gateway *g = arg;
+    struct fault fault;
+    if (token_keys_refresh(g->verifier, &fault) != ERR_OK)
+        log_warn(g->log, "keep the keys there are: %s", fault.why);
+}
+
+/* Every wrong setting and route at once. */
+static enum err read_settings(struct gateway *g, int argc, char **argv)
+{
+    struct buf complaints;
+    buf_init(&complaints);
+    enum err of_settings = gateway_conf_read(argc, argv, &g->arena, &g->conf, &complaints);
+    enum err of_routes = routes_read(&g->arena, conf_file_of(argc, argv), proxy_request, &g->routes, &complaints);
+    if (complaints.len > 0)
+        fprintf(stderr, "gateway: wrong settings:\n%s", complaints.data);
+    buf_done(&complaints);
+    return of_settings != ERR_OK ? of_settings : of_routes;
+}
+
+static enum err serve(struct gateway *g, struct fault *fault)
+{
+    const struct http_server_conf server = {
+        .listen = g->conf.listen,
+        .threads = (int)g->conf.threads,
+        .routes = g->routes.http,
+        .verifier = g->verifier,
+        .log = g->log,
+        .metrics = g->metrics,
+        .app = &g->routes,
+        .access_log = g->conf.log_level <= LOG_INFO,
+        .connections_max = CLIENTS_MAX,
+        .per_ip_max = g->conf.limits ? PER_ADDRESS_MAX : 0,
+        .thread_start = proxy_thread_start,
+        .thread_stop = proxy_thread_stop,
+    };
+    return http_server_open(&server, &g->server, fault);
+}
+
+static enum err attend(struct gateway *g, struct fault *fault)
+{
+    const struct process_check checks[] = {
+        {.name = "keys", .needed = true, .ask = ask_keys, .arg = g},
+        {.name = "services", .needed = false, .ask = ask_services, .arg = g},
+        {.name = NULL},
+    };
+    const struct process_conf process = {
+        .name = "gateway",
+        .operator_listen = g->conf.operator_listen,
+        .checks = checks,
+        .log = g->log,
+        .metrics = g->metrics,
+        .on_hangup = refresh_keys,
+        .arg = g,
+    };
+    enum err e = process_open(&process, &g->process, fault);
+    if (e != ERR_OK)
+        return e;
+    log_info(g->log, "listening on %s, %zu routes%s", g->conf.listen, g->routes.count,
+             g->conf.limits ? "" : "; LIMITS=off: no cap an address, for load tests only");
+    process_wait(g->process, refresh_keys, g);
+    int cut_off = http_server_drain(g->server, DRAIN_MS);
+    log_info(g->log, "drained, %d requests cut off", cut_off);
+    process_close(g->process);
+    return ERR_OK;
+}
+
+static enum err run(struct gateway *g, struct fault *fault)
+{
+    enum err e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);
+    if (e != ERR_OK)
+        return e;
+    upstreams_measure(&g->routes.upstreams, g->metrics);
+    g->routes.upstreams.connections_max = g->conf.connections_max;
+    e = serve(g, fault);
+    if (e == ERR_OK)
+        e = attend(g, fault);
+    http_server_close(g->server);
+    token_verifier_close(g->verifier);
+    return e;
+}
+
+int main(int argc, char **argv)
+{
+    static struct gateway g; /* zeroed, and too large for the stack */
+    struct fault fault = {.err = ERR_OK};
+    arena_init(&g.arena);
+    process_signals_block();
+    enum err e = read_settings(&g, argc, argv);
+    if (e == ERR_OK) {
+        g.log = log_open("gateway", g.conf.log_level, STDOUT_FILENO);
+        g.metrics = metrics_new();
+        e = run(&g, &fault);
+        if (e != ERR_OK)
+            log_error(g.log, "%s", fault.why);
+        metrics_free(g.metrics);
+        log_close(g.log);
+    }
+    arena_done(&g.arena);
+    return e == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}

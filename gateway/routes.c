@@ -1,0 +1,228 @@
+#include "gateway/routes.h"
+
+#include <string.h>
+
+#include "io/conf.h"
+#include "io/fields.h"
+#include "io/json.h"
+
+enum { NAME_MAX_LEN = 32, PATH_MAX_LEN = 128, METHODS_MAX = 8 };
+
+static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", NULL};
+
+/* A member of "routes" as it stands there. */
+struct route_text {
+    const char *path, *upstream;
+    struct field_texts methods;
+    int who;
+    int64_t timeout_ms;
+    bool idempotent, csv;
+};
+static const struct field ROUTE[] = {
+    {.name = "path", .kind = FIELD_TEXT, .offset = offsetof(struct route_text, path), .flags = FIELD_REQUIRED, .max = PATH_MAX_LEN},
+    {.name = "methods", .kind = FIELD_TEXTS, .offset = offsetof(struct route_text, methods), .flags = FIELD_REQUIRED},
+    {.name = "upstream", .kind = FIELD_TEXT, .offset = offsetof(struct route_text, upstream), .flags = FIELD_REQUIRED, .max = NAME_MAX_LEN},
+    {.name = "who", .kind = FIELD_CHOICE, .offset = offsetof(struct route_text, who), .flags = FIELD_REQUIRED, .choices = WHO},
+    {.name = "timeoutMs", .kind = FIELD_INT, .offset = offsetof(struct route_text, timeout_ms), .flags = FIELD_REQUIRED, .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
+    {.name = "idempotent", .kind = FIELD_BOOL, .offset = offsetof(struct route_text, idempotent)},
+    {.name = "csv", .kind = FIELD_BOOL, .offset = offsetof(struct route_text, csv)},
+    FIELD_END,
+};
+
+struct reader {
+    struct arena *arena;
+    struct routes *ret;
+    struct buf *complaints;
+    http_handler *handle;
+    size_t route; /* the index of the one that is being read */
+};
+
+/* ---- upstreams ---- */
+
+static bool is_name(const char *name)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0';
+}
+
+static void read_instance(struct reader *r, struct upstream *u, const struct json *v)
+{
+    struct fault fault;
+    struct str text = json_text(v);
+    if (json_type(v) != JSON_STRING)
+        buf_printf(r->complaints, "upstreams/%s: an instance must be a text, \"host:port\"\n", u->name);
+    else if (upstream_add_instance(u, arena_strndup(r->arena, text.data, text.len), &fault) != ERR_OK)
+        buf_printf(r->complaints, "upstreams/%s: %s\n", u->name, fault.why);
+}
+
+static void read_upstream(void *arg, const char *name, const struct json *v)
+{
+    struct reader *r = arg;
+    struct upstreams *us = &r->ret->upstreams;
+    if (!is_name(name)) {
+        buf_printf(r->complaints, "upstreams/%s: a name has 1 to %d of a-z, 0-9 and -\n", name, NAME_MAX_LEN);
+        return;
+    }
+    if (us->count == UPSTREAMS_MAX) {
+        buf_printf(r->complaints, "upstreams/%s: there are more than %d\n", name, UPSTREAMS_MAX);
+        return;
+    }
+    struct upstream *u = &us->items[us->count++];
+    u->name = arena_strdup(r->arena, name);
+    if (json_type(v) != JSON_ARRAY || json_count(v) == 0)
+        buf_printf(r->complaints, "upstreams/%s: must be a list of at least one \"host:port\"\n", name);
+    for (size_t i = 0; i < json_count(v) && i <= UPSTREAM_INSTANCES_MAX; i++)
+        read_instance(r, u, json_at(v, i));
+}
+
+static bool find_upstream(const struct upstreams *us, const char *name, size_t *ret)
+{
+    for (size_t i = 0; i < us->count; i++) {
+        if (strcmp(us->items[i].name, name) != 0)
+            continue;
+        *ret = i;
+        return true;
+    }
+    return false;
+}
+
+/* ---- routes ---- */
+
+static bool find_method(const char *name, enum http_method *ret)
+{
+    for (enum http_method m = HTTP_GET; m < HTTP_HEAD; m++) { /* HEAD follows GET by itself */
+        if (strcmp(http_method_name(m), name) != 0)
+            continue;
+        *ret = m;
+        return true;
+    }
+    return false;
+}
+
+static bool stands_already(const struct routes *rs, enum http_method method, const char *path)
+{
+    for (size_t i = 0; i < rs->count; i++)
+        if (rs->http[i].method == method && strcmp(rs->http[i].path, path) == 0)
+            return true;
+    return false;
+}
+
+/* "/a/b.json/{id}" */
+static bool is_path(const char *path)
+{
+    int params = 0;
+    if (path[0] != '/')
+        return false;
+    for (const char *s = path; *s == '/';) {
+        bool is_param = s[1] == '{';
+        const char *begin = s + 1 + is_param;
+        size_t len = strspn(begin, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+        if (len == 0 || (is_param && begin[len] != '}'))
+            return false;
+        params += is_param;
+        s = begin + len + is_param;
+        if (*s == '\0')
+            return params <= HTTP_PATH_PARAMS_MAX;
+    }
+    return false;
+}
+
+static void add_route(struct reader *r, const struct route_text *t, const char *method_name, size_t upstream)
+{
+    struct routes *rs = r->ret;
+    enum http_method method;
+    if (!find_method(method_name, &method)) {
+        buf_printf(r->complaints, "routes/%zu/methods: \"%s\" is none of GET, POST, PUT, PATCH, DELETE\n", r->route, method_name);
+    } else if (stands_already(rs, method, t->path)) {
+        buf_printf(r->complaints, "routes/%zu: \"%s %s\" stands there twice\n", r->route, method_name, t->path);
+    } else if (rs->count == ROUTES_MAX) {
+        buf_printf(r->complaints, "routes/%zu: there are more than %d\n", r->route, ROUTES_MAX);
+    } else {
+        rs->forward[rs->count] = (struct forward){.upstream = upstream, .timeout_ms = (int)t->timeout_ms};
+        rs->http[rs->count++] = (struct http_route){
+            .method = method,
+            .path = t->path,
+            .who = (enum http_who)t->who,
+            .handle = r->handle,
+            .flags = (t->idempotent ? ROUTE_IDEMPOTENT : 0U) | (t->csv ? ROUTE_CSV : 0U),
+        };
+    }
+}
+
+static void read_route(struct reader *r, const struct json *v)
+{
+    struct route_text t;
+    struct field_errors errors = {.count = 0};
+    size_t upstream = 0;
+    if (fields_of_json(ROUTE, v, r->arena, &t, &errors) != ERR_OK) {
+        for (size_t i = 0; i < errors.count; i++)
+            buf_printf(r->complaints, "routes/%zu%s: %s\n", r->route, errors.items[i].pointer, errors.items[i].detail);
+        return;
+    }
+    if (!is_path(t.path))
+        buf_printf(r->complaints, "routes/%zu/path: \"%s\" is no path like \"/orders/{id}\" with at most %d parameters\n", r->route,
+                   t.path, HTTP_PATH_PARAMS_MAX);
+    if (!find_upstream(&r->ret->upstreams, t.upstream, &upstream))
+        buf_printf(r->complaints, "routes/%zu/upstream: \"%s\" is none of \"upstreams\"\n", r->route, t.upstream);
+    for (size_t i = 0; i < t.methods.count; i++)
+        add_route(r, &t, t.methods.items[i], upstream);
+}
+
+/* ---- the file ---- */
+
+/* Members that begin with a capital are settings, which conf.h reads. */
+static void check_member(void *arg, const char *name, const struct json *v)
+{
+    struct reader *r = arg;
+    (void)v;
+    bool is_setting = name[0] < 'a' || name[0] > 'z';
+    if (!is_setting && strcmp(name, "upstreams") != 0 && strcmp(name, "routes") != 0)
+        buf_printf(r->complaints, "%s: is no member of the gateway's config file\n", name);
+}
+
+static void read_root(struct reader *r, const struct json *root)
+{
+    const struct json *upstreams = json_get(root, "upstreams"), *routes = json_get(root, "routes");
+    json_each(root, check_member, r);
+    if (upstreams == NULL || json_type(upstreams) != JSON_OBJECT || json_count(upstreams) == 0)
+        buf_str(r->complaints, "upstreams: must be an object of at least one\n");
+    else
+        json_each(upstreams, read_upstream, r);
+    if (routes == NULL || json_type(routes) != JSON_ARRAY || json_count(routes) == 0)
+        buf_str(r->complaints, "routes: must be a list of at least one\n");
+    for (r->route = 0; routes != NULL && r->route < json_count(routes); r->route++)
+        read_route(r, json_at(routes, r->route));
+}
+
+enum err routes_parse(struct arena *arena, struct str text, http_handler *handle, struct routes *ret, struct buf *ret_complaints)
+{
+    struct reader r = {.arena = arena, .ret = ret, .complaints = ret_complaints, .handle = handle};
+    struct fault fault;
+    struct json *root = NULL;
+    size_t before = ret_complaints->len;
+    memset(ret, 0, sizeof(*ret));
+    ret->http = ARENA_ARRAY(arena, struct http_route, ROUTES_MAX + 1);
+    ret->forward = ARENA_ARRAY(arena, struct forward, ROUTES_MAX);
+    if (json_parse(text, &root, &fault) != ERR_OK)
+        buf_printf(ret_complaints, "the config file: %s\n", fault.why);
+    else
+        read_root(&r, root);
+    json_free(root);
+    return ret_complaints->len == before ? ERR_OK : ERR_CONF;
+}
+
+enum err routes_read(struct arena *arena, const char *path, http_handler *handle, struct routes *ret, struct buf *ret_complaints)
+{
+    struct fault fault;
+    char *text = NULL;
+    size_t len = 0;
+    if (path == NULL) {
+        buf_str(ret_complaints, "--config: must name the file with the routes\n");
+        return ERR_CONF;
+    }
+    if (conf_read_file(arena, path, ROUTES_FILE_MAX, &text, &len, &fault) != ERR_OK) {
+        buf_printf(ret_complaints, "--config: %s\n", fault.why);
+        return ERR_CONF;
+    }
+    return routes_parse(arena, (struct str){text, len}, handle, ret, ret_complaints);
+}

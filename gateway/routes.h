@@ -1,0 +1,42 @@
+/* routes.h — the gateway's config file: which paths there are, who may ask for them, and which service answers.
+ *
+ * For     main. What is not in the file does not exist (404): nothing is allowed by default, and every route says who may.
+ * Owns    all of it lives in the caller's arena, but the upstreams, which are in the struct.
+ * Threads main; const afterwards (the upstreams' counters but).
+ * Fails   ERR_CONF with every complaint, a line each.
+ *
+ *     {"upstreams": {"order": ["127.0.0.1:8082"]},
+ *      "routes": [{"path": "/api/v1/orders", "methods": ["GET", "POST"], "upstream": "order", "who": "user",
+ *                  "timeoutMs": 5000, "idempotent": true, "csv": false}]}
+ *
+ * Room for what comes: a route names its policies (limit, retry, breaker class) as members of its own, and the policies are
+ * a table beside "upstreams".
+ */
+#ifndef GATEWAY_ROUTES_H
+#define GATEWAY_ROUTES_H
+
+#include "gateway/upstream.h"
+#include "io/http.h"
+
+enum { ROUTES_MAX = 256, ROUTES_FILE_MAX = 256 * 1024, ROUTE_TIMEOUT_MAX_MS = 5000 };
+
+/* What the gateway knows of a route beside what the HTTP server does. */
+struct forward {
+    size_t upstream; /* index */
+    int timeout_ms;  /* from the request's first line to the answer */
+};
+struct routes {
+    struct upstreams upstreams;
+    struct http_route *http; /* ends with a NULL path */
+    struct forward *forward; /* of http[i] */
+    size_t count;
+};
+
+/* Reads the members "upstreams" and "routes"; others are settings. `handle` serves every route. */
+MUST_CHECK enum err routes_read(struct arena *arena, const char *path, http_handler *handle, struct routes *ret,
+                                struct buf *ret_complaints);
+/* The same from text. */
+MUST_CHECK enum err routes_parse(struct arena *arena, struct str text, http_handler *handle, struct routes *ret,
+                                 struct buf *ret_complaints);
+
+#endif

@@ -1,0 +1,189 @@
+#include "gateway/routes.h"
+
+#include <string.h>
+
+#include "unit.h"
+
+static enum err nobody(struct call *call)
+{
+    (void)call;
+    return ERR_NOT_FOUND;
+}
+
+struct parsed {
+    struct arena arena;
+    struct buf complaints;
+    enum err e;
+};
+
+static struct routes routes; /* too large for the stack */
+
+static struct parsed parse(const char *text)
+{
+    struct parsed p = {.e = ERR_OK};
+    arena_init(&p.arena);
+    buf_init(&p.complaints);
+    p.e = routes_parse(&p.arena, str_of(text), nobody, &routes, &p.complaints);
+    return p;
+}
+
+static void parsed_done(struct parsed *p)
+{
+    buf_done(&p->complaints);
+    arena_done(&p->arena);
+}
+
+#define UPSTREAMS "\"upstreams\": {\"order\": [\"127.0.0.1:8082\"]}"
+#define ROUTE(members) "{" UPSTREAMS ", \"routes\": [{" members "}]}"
+#define GOOD "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1000"
+
+static void a_wrong_file_is_refused_and_the_place_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *complaint;
+    } ROWS[] = {
+        {"", "config file"},
+        {"{", "config file"},
+        {"[]", "upstreams:"},
+        {"{}", "routes:"},
+        {"{\"upstreams\": {}, \"routes\": []}", "upstreams:"},
+        {"{" UPSTREAMS ", \"routes\": {}}", "routes:"},
+        {"{" UPSTREAMS ", \"routes\": [], \"limits\": 1}", "limits:"},
+        {"{" UPSTREAMS ", \"routes\": [1]}", "routes/0"},
+        {"{\"upstreams\": {\"Order\": [\"127.0.0.1:1\"]}}", "upstreams/Order"},
+        {"{\"upstreams\": {\"a\\\"b\": [\"127.0.0.1:1\"]}}", "upstreams/a\"b"},
+        {"{\"upstreams\": {\"order\": []}}", "upstreams/order: must be a list"},
+        {"{\"upstreams\": {\"order\": \"127.0.0.1:1\"}}", "upstreams/order: must be a list"},
+        {"{\"upstreams\": {\"order\": [1]}}", "upstreams/order"},
+        {"{\"upstreams\": {\"order\": [\"127.0.0.1\"]}}", "\"127.0.0.1\" must be host:port"},
+        {"{\"upstreams\": {\"order\": [\"127.0.0.1:0\"]}}", "\"127.0.0.1:0\" must be host:port"},
+        {"{\"upstreams\": {\"order\": [\"127.0.0.1:65536\"]}}", "\"127.0.0.1:65536\" must be"},
+        {"{\"upstreams\": {\"order\": [\":80\"]}}", "\":80\" must be"},
+        {"{\"upstreams\": {\"order\": [\"no.such.host.invalid:80\"]}}", "\"no.such.host.invalid:80\""},
+        {ROUTE(""), "routes/0/who"},
+        {ROUTE("\"path\": \"/a\""), "routes/0/methods"},
+        {ROUTE(GOOD ", \"retries\": 3"), "routes/0/retries"},
+        {ROUTE("\"path\": \"a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
+        {ROUTE("\"path\": \"/a/\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
+        {ROUTE("\"path\": \"/{a}b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
+        {ROUTE("\"path\": \"/{a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
+        {ROUTE("\"path\": \"/a?b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
+        {ROUTE("\"path\": \"/{a}/{b}/{c}\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"HEAD\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "\"HEAD\""},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"get\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "\"get\""},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\", \"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "stands there twice"},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"asset\", \"who\": \"user\", \"timeoutMs\": 1"), "\"asset\" is none"},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"root\", \"timeoutMs\": 1"), "routes/0/who"},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 0"), "routes/0/timeoutMs"},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 5001"), "routes/0/timeoutMs"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
+        struct parsed p = parse(ROWS[i].text);
+        ROW_CHECK(p.e == ERR_CONF, ROWS[i].text);
+        if (strstr(buf_cstr(&p.complaints), ROWS[i].complaint) == NULL)
+            fail_msg("\"%s\" is not in: %s", ROWS[i].complaint, buf_cstr(&p.complaints));
+        parsed_done(&p);
+    }
+}
+
+static void every_complaint_is_made_at_once(void **state)
+{
+    (void)state;
+    struct parsed p = parse("{\"upstreams\": {\"a\": [\"x\"]}, \"odd\": 1, \"routes\": [{\"path\": \"/\"}, {\"who\": \"me\"}]}");
+    static const char *const ALL[] = {"upstreams/a:", "odd:", "routes/0/methods", "routes/0/upstream", "routes/0/who",
+                                      "routes/0/timeoutMs", "routes/1/path", "routes/1/who"};
+    for (size_t i = 0; i < LENGTH_OF(ALL); i++)
+        ROW_CHECK(strstr(buf_cstr(&p.complaints), ALL[i]) != NULL, ALL[i]);
+    parsed_done(&p);
+}
+
+static void a_route_becomes_one_for_each_method(void **state)
+{
+    (void)state;
+    struct parsed p = parse("{\"LISTEN\": \"127.0.0.1:1\", \"upstreams\": {\"a\": [\"[::1]:81\", \"127.0.0.1:82\"], \"b\": [\"127.0.0.1:83\"]},"
+                            "\"routes\": [{\"path\": \"/x/{id}\", \"methods\": [\"GET\", \"POST\"], \"upstream\": \"b\","
+                            "\"who\": \"admin\", \"timeoutMs\": 70, \"idempotent\": true, \"csv\": true}]}");
+    assert_string_equal(buf_cstr(&p.complaints), "");
+    assert_int_equal(p.e, ERR_OK);
+    assert_int_equal(routes.upstreams.count, 2);
+    assert_int_equal(routes.upstreams.items[0].instance_count, 2);
+    assert_int_equal(routes.upstreams.items[0].instances[0].address.ss_family, AF_INET6);
+    assert_string_equal(routes.upstreams.items[0].instances[1].name, "127.0.0.1:82");
+    assert_int_equal(routes.count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(routes.http[i].method, i == 0 ? HTTP_GET : HTTP_POST);
+        assert_string_equal(routes.http[i].path, "/x/{id}");
+        assert_int_equal(routes.http[i].who, WHO_ADMIN);
+        assert_int_equal(routes.http[i].flags, ROUTE_IDEMPOTENT | ROUTE_CSV);
+        assert_ptr_equal(routes.http[i].handle, nobody);
+        assert_int_equal(routes.forward[i].upstream, 1);
+        assert_int_equal(routes.forward[i].timeout_ms, 70);
+    }
+    assert_null(routes.http[2].path);
+    parsed_done(&p);
+}
+
+/* What the house ships, as api.md has it. A route that only admins may use must say so here too. */
+static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *path, *upstream;
+        enum http_who who;
+        bool idempotent;
+    } ROWS[] = {
+        {"POST", "/api/v1/auth/register", "auth", WHO_ANYONE, false},
+        {"POST", "/api/v1/auth/login", "auth", WHO_ANYONE, false},
+        {"GET", "/api/v1/auth/me", "auth", WHO_USER, false},
+        {"GET", "/.well-known/jwks.json", "auth", WHO_ANYONE, false},
+        {"GET", "/api/v1/orders", "order", WHO_USER, false},
+        {"POST", "/api/v1/orders", "order", WHO_USER, true},
+        {"DELETE", "/api/v1/orders", "order", WHO_USER, false},
+        {"GET", "/api/v1/orders/{id}", "order", WHO_USER, false},
+        {"DELETE", "/api/v1/orders/{id}", "order", WHO_USER, false},
+        {"GET", "/api/v1/orders/{id}/history", "order", WHO_USER, false},
+        {"POST", "/api/v1/orders/estimate", "asset", WHO_USER, false},
+        {"GET", "/api/v1/assets", "asset", WHO_USER, false},
+        {"POST", "/api/v1/assets", "asset", WHO_ADMIN, true},
+        {"GET", "/api/v1/assets/{assetName}", "asset", WHO_USER, false},
+        {"GET", "/api/v1/assets/{assetName}/entries", "asset", WHO_USER, false},
+        {"GET", "/api/v1/transactions", "txn", WHO_USER, false},
+        {"GET", "/api/v1/transactions/{id}", "txn", WHO_USER, false},
+        {"POST", "/api/v1/transactions/deposits", "txn", WHO_USER, true},
+        {"POST", "/api/v1/transactions/withdrawals", "txn", WHO_USER, true},
+        {"GET", "/api/v1/admin/matches", "admin", WHO_ADMIN, false},
+        {"POST", "/api/v1/admin/matches", "admin", WHO_ADMIN, true},
+        {"GET", "/api/v1/admin/matches/{id}", "admin", WHO_ADMIN, false},
+        {"POST", "/api/v1/admin/orders/{id}/match", "admin", WHO_ADMIN, true},
+    };
+    struct parsed p = {.e = ERR_OK};
+    arena_init(&p.arena);
+    buf_init(&p.complaints);
+    p.e = routes_read(&p.arena, "gateway/gateway.json", nobody, &routes, &p.complaints);
+    assert_string_equal(buf_cstr(&p.complaints), "");
+    assert_int_equal(p.e, ERR_OK);
+    assert_int_equal(routes.count, LENGTH_OF(ROWS));
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
+        size_t at = 0;
+        while (at < routes.count && (strcmp(routes.http[at].path, ROWS[i].path) != 0 ||
+                                     strcmp(http_method_name(routes.http[at].method), ROWS[i].method) != 0))
+            at++;
+        ROW_CHECK(at < routes.count, ROWS[i].path);
+        ROW_CHECK(routes.http[at].who == ROWS[i].who, ROWS[i].path);
+        ROW_CHECK((routes.http[at].flags & ROUTE_IDEMPOTENT) == (ROWS[i].idempotent ? ROUTE_IDEMPOTENT : 0U), ROWS[i].path);
+        ROW_CHECK(strcmp(routes.upstreams.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0, ROWS[i].path);
+    }
+    parsed_done(&p);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest TESTS[] = {
+        cmocka_unit_test(a_wrong_file_is_refused_and_the_place_named),
+        cmocka_unit_test(every_complaint_is_made_at_once),
+        cmocka_unit_test(a_route_becomes_one_for_each_method),
+        cmocka_unit_test(the_shipped_file_has_every_route_and_who_may_use_it),
+    };
+    return cmocka_run_group_tests(TESTS, NULL, NULL);
+}
