@@ -2,6 +2,7 @@
 #
 #   tests/unit/test_decimal.c       common/base/decimal.c exists: links that layer and what is under it
 #   tests/unit/test_order_fill.c    starts with a service's word: links order-svc-core; #include "order-svc/order.h"
+#   tests/unit/test_json_depth.c    its first word is a module of common/: as the first
 #   anything else                   links svc
 #
 # Integration tests always link svc, tests/support/*.c, and a service's core by the same word. ctest labels: unit, integration.
@@ -20,16 +21,28 @@ if(BROKERAGE_SANITIZE MATCHES "thread")
     endif()
 endif()
 
-# The library that a test or fuzz target named `subject` links (see above).
-function(find_subject subject ret_library)
+# The layer of common/ that has a module of this name, or none.
+function(find_layer module ret_layer)
+    set(${ret_layer} "" PARENT_SCOPE)
     foreach(layer base io events svc)
-        if(EXISTS "${CMAKE_SOURCE_DIR}/common/${layer}/${subject}.c")
-            set(${ret_library} ${layer} PARENT_SCOPE)
-            return()
+        if(EXISTS "${CMAKE_SOURCE_DIR}/common/${layer}/${module}.c")
+            set(${ret_layer} ${layer} PARENT_SCOPE)
         endif()
     endforeach()
+endfunction()
+
+# The libraries that a test or fuzz target named `subject` links (see above).
+function(find_subject subject ret_libraries)
+    string(REGEX REPLACE "_.*" "" word "${subject}")
+    find_layer("${subject}" layer)
     find_service_core("${subject}" core)
-    set(${ret_library} ${core} svc PARENT_SCOPE)
+    if(NOT layer AND NOT core)
+        find_layer("${word}" layer)
+    endif()
+    if(NOT layer)
+        set(layer ${core} svc)
+    endif()
+    set(${ret_libraries} ${layer} PARENT_SCOPE)
 endfunction()
 
 function(find_service_core subject ret_core)
