@@ -54,7 +54,7 @@ add_compile_definitions(_GNU_SOURCE)
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror=format-security)
 add_flags(
-    -Wformat=2 -Wsign-conversion -Wimplicit-fallthrough -Wtrampolines -Wbidi-chars=any -Wvla -Wlogical-op -Wduplicated-cond
+    -Wformat=2 -Wsign-conversion -Wtrampolines -Wbidi-chars=any -Wvla -Wlogical-op -Wduplicated-cond
     -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wpointer-arith -Wwrite-strings
     -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion)
 
