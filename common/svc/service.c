@@ -140,7 +140,7 @@ static bool ask_relay(void *arg, char *ret_state, size_t cap)
 {
     const struct service *s = arg;
     relay_state(s->relay, ret_state, cap);
-    return !str_starts(ret_state, "away");
+    return str_starts(ret_state, "publishing");
 }
 
 static bool ask_subscriber(void *arg, char *ret_state, size_t cap)
