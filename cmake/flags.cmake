@@ -72,8 +72,9 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND (BROKERAGE_SANITIZE OR NOT CMAKE_C_COM
         -Wno-error=null-dereference -Wno-error=nonnull -Wno-error=alloc-size -Wno-error=calloc-transposed-args)
 endif()
 
-# The same bytes from any folder.
-add_flags("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=" "-ffile-prefix-map=${CMAKE_BINARY_DIR}/=build/")
+# The same bytes from any folder. Names are left as seen from the source folder: run gdb and perf from there. (gcc lets the later
+# of two maps win, clang 14 the shorter, which would leave the folder of compilation at build/<preset>; hence its own flag.)
+add_flags("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=" "-ffile-prefix-map=${CMAKE_BINARY_DIR}=." -ffile-compilation-dir=.)
 
 add_flags(-fno-common -fvisibility=hidden -fexceptions -fno-omit-frame-pointer)
 add_linker_flags(-Wl,--as-needed -Wl,--no-copy-dt-needed-entries)
