@@ -3,7 +3,8 @@
  * For     the lane, which starts it on taking a number, wakes it after each COMMIT and stops it on losing the number.
  *         Two transactional ids take turns; both are fenced before the position is read; offsets go last; any error that
  *         is not plainly retriable throws both producers away and starts anew from the position (pipeline.md 1, 2, 4).
- * Owns    its thread, its database connection (reads only), its producers.
+ * Owns    a keeper's thread, and for each held number a publisher: a thread with a database connection of its own (reads
+ *         only) and two producers. No thread is ever joined: librdkafka may hang, and what is left behind is fenced.
  * Threads relay_hold/wake/release: the lane's thread. The rest: main.
  * Fails   never to its callers: it retries with back-off and shows its state in metrics and relay_state().
  */
@@ -30,18 +31,20 @@ struct relay_conf {
     struct metrics *metrics;
 };
 MUST_CHECK enum err relay_open(const struct relay_conf *conf, struct lane *lane, struct relay **ret, struct fault *fault);
+/* At most 2 s; what is not published stays in the outbox. Nothing of conf, lane, log or metrics is touched afterwards. */
 void relay_close(struct relay *r);
 /* The lane holds `lane_number` (its own or an adopted one): start publishing it anew. Several numbers may be held. */
 void relay_hold(struct relay *r, int lane_number, struct uuid epoch, int64_t last_seq);
 /* Rows up to last_seq are committed. */
 void relay_wake(struct relay *r, int lane_number, int64_t last_seq);
-/* The number is not held any more: stop publishing it; returns when its producers are gone from use. */
+/* The number is not held any more: stop publishing it. Waits a moment for a transaction under way; one that takes longer
+ * ends by itself, or is fenced by whoever publishes the number next. */
 void relay_release(struct relay *r, int lane_number);
-/* All of the number's rows up to its last_seq are published. */
+/* The number is held and all of its rows up to its last_seq are published. */
 bool relay_is_drained(struct relay *r, int lane_number);
-/* Waits until the own lane is drained, up to timeout_ms (shutdown). */
+/* Waits until all that is held is drained, up to timeout_ms (shutdown); not for what is refused. */
 bool relay_drain(struct relay *r, int timeout_ms);
-/* "publishing", "starting", "away: <reason>", … for /readyz?verbose. */
+/* "publishing", "starting", "away: <reason>", "refused: <reason>", "no lane held": of several the worst. For /readyz?verbose. */
 void relay_state(struct relay *r, char *ret, size_t cap);
 
 #endif
