@@ -2,8 +2,7 @@
 #include "api.h"
 #include "commands.h"
 #include "events.h"
-
-extern const struct migration ADMIN_SVC_MIGRATIONS[];
+#include "admin-svc/migrations.h"
 
 int main(int argc, char **argv)
 {

@@ -170,11 +170,12 @@ static void on_accounts(void *arg, const struct db_rows *rows)
 
 static enum reservation_state reservation_state_of(const char *name)
 {
-    for (int i = 0; RESERVATION_STATES[i]; i++)
-        if (strcmp(RESERVATION_STATES[i], name) == 0)
-            return (enum reservation_state)i;
-    assert(!"a CHECK of the schema names the states");
-    return RESERVATION_REFUSED;
+    int i = 0;
+    while (strcmp(RESERVATION_STATES[i], name) != 0) {
+        i++;
+        assert(RESERVATION_STATES[i]); /* a CHECK of the schema names the states */
+    }
+    return (enum reservation_state)i;
 }
 
 static void keep_reservation(struct batch *b, struct batch_reservation *r)

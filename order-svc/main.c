@@ -2,8 +2,7 @@
 #include "api.h"
 #include "commands.h"
 #include "events.h"
-
-extern const struct migration ORDER_SVC_MIGRATIONS[];
+#include "order-svc/migrations.h"
 
 int main(int argc, char **argv)
 {

@@ -2,8 +2,7 @@
 #include "api.h"
 #include "commands.h"
 #include "events.h"
-
-extern const struct migration TXN_SVC_MIGRATIONS[];
+#include "txn-svc/migrations.h"
 
 int main(int argc, char **argv)
 {

@@ -53,23 +53,24 @@ static const struct db_stmt MAKE_TOPIC = {
     "INSERT INTO topic (name, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING",
 };
 
+static int32_t lock_key(const char *schema, const char *what)
+{
+    struct buf text;
+    buf_init(&text);
+    buf_printf(&text, "%s:%s", schema, what);
+    int32_t key = (int32_t)(uint32_t)hash_fnv1a(text.data, text.len);
+    buf_done(&text);
+    return key;
+}
+
 int32_t lane_lock_key(const char *schema)
 {
-    char text[64];
-    bool fits = str_copy(text, sizeof text - 5, str_of(schema));
-    (void)fits;
-    strcat(text, ":lane");
-    return (int32_t)(uint32_t)hash_fnv1a(text, strlen(text));
+    return lock_key(schema, "lane");
 }
 
 static int32_t partition_lock_key(const struct lane *lane, const char *topic)
 {
-    struct arena arena;
-    arena_init(&arena);
-    const char *text = arena_printf(&arena, "%s:%s", lane->conf.schema, topic);
-    int32_t key = (int32_t)(uint32_t)hash_fnv1a(text, strlen(text));
-    arena_done(&arena);
-    return key;
+    return lock_key(lane->conf.schema, topic);
 }
 
 /* ---- small statements on the lane's session; false: the session is lost ---- */
