@@ -182,9 +182,8 @@ service_pid() {
 supervisor_pid() {
     local pid
     pid=$(cat "$RUN_DIR/supervisor.pid" 2>/dev/null) || return 0
-    [[ -n $pid ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null |
-        grep -qF "runsvdir -P $SERVICES_DIR " && echo "$pid"
-    return 0
+    [[ -r /proc/$pid/cmdline ]] || return 0
+    if tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "runsvdir -P $SERVICES_DIR "; then echo "$pid"; fi
 }
 
 # ready NAME: does it answer that it is?
