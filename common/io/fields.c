@@ -204,9 +204,10 @@ static void set_absent(struct reader *r, const struct field *f)
         return;
     case FIELD_DECIMAL:
     case FIELD_ID:
-    case FIELD_INT:
     case FIELD_TIME:
         *TARGET(r, f, int64_t) = 0;
+        return;
+    case FIELD_INT: /* the caller's default stands */
         return;
     case FIELD_BOOL:
         *TARGET(r, f, bool) = false;

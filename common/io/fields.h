@@ -29,7 +29,7 @@ enum field_kind {
     FIELD_TEXT,      /* const char *; min..max (0: 255) bytes of UTF-8; control characters refused; NULL when absent */
     FIELD_DECIMAL,   /* decimal_t; > 0 when FIELD_POSITIVE; at most `places` */
     FIELD_ID,        /* int64_t > 0; 0 when absent. In a body an integer, in a query digits */
-    FIELD_INT,       /* int64_t within min..max; body integer, query digits */
+    FIELD_INT,       /* int64_t within min..max; as it was when absent; body integer, query digits */
     FIELD_BOOL,      /* bool; body true/false, query "true"/"false" */
     FIELD_CHOICE,    /* int: the index into `choices` (a NULL-ended list); -1 when absent */
     FIELD_CHOICES,   /* unsigned: bit set of indexes; only in a query, may be repeated; 0 when absent */
