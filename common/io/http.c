@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -705,12 +706,15 @@ static bool is_readable(int fd)
     return poll(&p, 1, 0) == 1;
 }
 
-/* Who has been greeted by the kernel but not yet by us would be reset: so first no more are let in, then those are taken. */
+/* Who has been greeted by the kernel but not yet by us would be reset when the socket is closed. So first a filter keeps newcomers
+ * out (their second knock comes a second later, and is refused), and then those that are in are taken. */
 static void on_quiesce(struct loop_task *task)
 {
     struct http_thread *t = OWNER_OF(task, struct http_thread, quiesce);
     int fd = MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
-    (void)listen(fd, 0);
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog program = {1, &drop};
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     for (int rounds = 0; rounds < BACKLOG_ROUNDS_MAX && is_readable(fd); rounds++)
         (void)MHD_run(t->daemon);
     fd = MHD_quiesce_daemon(t->daemon);

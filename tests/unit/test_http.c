@@ -1221,7 +1221,10 @@ static void draining_under_load_fails_no_request(void **state)
     enum { CLIENTS = 8 };
     struct load load[CLIENTS];
     struct rig rig;
-    rig_open(&rig);
+    struct http_server_conf conf = conf_of(&rig);
+    struct http_limits limits = PATIENT;
+    limits.linger_ms = 1000; /* on a busy machine a client may take that long to come back */
+    rig_start(&rig, &conf, &limits);
     finisher_set(false, ERR_OK, false);
     for (int i = 0; i < CLIENTS; i++) {
         load[i] = (struct load){.port = rig.port,
