@@ -10,13 +10,15 @@ const struct conf_setting GATEWAY_SETTINGS[] = {
     {"JWKS_FILE", CONF_FILE, AT(jwks_file), CONF_REQUIRED, NULL, 0, 0, "the public keys that tokens are checked with"},
     {"LOG_LEVEL", CONF_TEXT, AT(log_level_text), 0, "info", 0, 0, "debug, info (with a line a request), warn or error"},
     {"HTTP_THREADS", CONF_INT, AT(threads), 0, "2", 1, 64, "loops, each with its own connections to the services"},
-    {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no cap an address, more connections to an instance"},
+    {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0,
+     "off, for load tests only: no cap an address, more connections to an instance"},
     {"UPSTREAM_CONNECTIONS_MAX", CONF_INT, AT(upstream_connections_max), 0, NULL, 1, 4096,
      "to one instance, of all loops together; 64 when not given, 512 with LIMITS=off"},
     {.name = NULL},
 };
 
-enum err gateway_conf_read(int argc, char **argv, struct arena *arena, struct gateway_conf *ret, struct buf *ret_complaints)
+enum err gateway_conf_read(int argc, char **argv, struct arena *arena, struct gateway_conf *ret,
+                           struct buf *ret_complaints)
 {
     enum err e = conf_read(GATEWAY_SETTINGS, argc, argv, arena, ret, ret_complaints);
     if (ret->log_level_text != NULL && !log_level_parse(ret->log_level_text, &ret->log_level)) {

@@ -62,7 +62,7 @@ static enum err read_settings(struct gateway *g, int argc, char **argv)
     return of_settings != ERR_OK ? of_settings : of_routes;
 }
 
-static enum err serve(struct gateway *g, struct fault *fault)
+static enum err open_server(struct gateway *g, struct fault *fault)
 {
     const struct http_server_conf server = {
         .listen = g->conf.listen,
@@ -78,10 +78,22 @@ static enum err serve(struct gateway *g, struct fault *fault)
         .thread_start = proxy_thread_start,
         .thread_stop = proxy_thread_stop,
     };
+    g->routes.upstreams.connections_max = g->conf.connections_max;
+    upstreams_measure(&g->routes.upstreams, g->metrics);
     return http_server_open(&server, &g->server, fault);
 }
 
-static enum err attend(struct gateway *g, struct fault *fault)
+static void serve(struct gateway *g)
+{
+    log_info(g->log, "listening on %s, %zu routes%s", g->conf.listen, g->routes.count,
+             g->conf.limits ? "" : "; LIMITS=off: no cap an address, for load tests only");
+    process_started(g->process);
+    process_wait(g->process, refresh_keys, g);
+    int cut_off = http_server_drain(g->server, DRAIN_MS);
+    log_info(g->log, "drained, %d requests cut off", cut_off);
+}
+
+static enum err run(struct gateway *g, struct fault *fault)
 {
     const struct process_check checks[] = {
         {.name = "keys", .needed = true, .ask = ask_keys, .arg = g},
@@ -97,29 +109,15 @@ static enum err attend(struct gateway *g, struct fault *fault)
         .on_hangup = refresh_keys,
         .arg = g,
     };
-    enum err e = process_open(&process, &g->process, fault);
-    if (e != ERR_OK)
-        return e;
-    log_info(g->log, "listening on %s, %zu routes%s", g->conf.listen, g->routes.count,
-             g->conf.limits ? "" : "; LIMITS=off: no cap an address, for load tests only");
-    process_wait(g->process, refresh_keys, g);
-    int cut_off = http_server_drain(g->server, DRAIN_MS);
-    log_info(g->log, "drained, %d requests cut off", cut_off);
-    process_close(g->process);
-    return ERR_OK;
-}
-
-static enum err run(struct gateway *g, struct fault *fault)
-{
     enum err e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);
-    if (e != ERR_OK)
-        return e;
-    upstreams_measure(&g->routes.upstreams, g->metrics);
-    g->routes.upstreams.connections_max = g->conf.connections_max;
-    e = serve(g, fault);
     if (e == ERR_OK)
-        e = attend(g, fault);
+        e = process_open(&process, &g->process, fault);
+    if (e == ERR_OK)
+        e = open_server(g, fault);
+    if (e == ERR_OK)
+        serve(g);
     http_server_close(g->server);
+    process_close(g->process);
     token_verifier_close(g->verifier);
     return e;
 }

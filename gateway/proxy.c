@@ -13,9 +13,9 @@ struct proxying {
     struct call *call;
     const struct forward *forward;
     int attempts;
-    int status;       /* of the service's answer; 0: none yet */
-    unsigned given;   /* bit i: GIVEN_BACK[i] came */
-    bool is_problem;  /* it is application/problem+json */
+    int status;      /* of the service's answer; 0: none yet */
+    unsigned given;  /* bit i: GIVEN_BACK[i] came */
+    bool is_problem; /* it is application/problem+json */
     size_t headers_before;
 };
 
@@ -25,8 +25,8 @@ struct proxying {
 
 /* A client's headers that services read. All else stays here. */
 static const struct str PASSED_ON[] = {
-    STR_INIT("Authorization"), STR_INIT("Content-Type"), STR_INIT("Accept"),
-    STR_INIT("Idempotency-Key"), STR_INIT("Prefer"), STR_INIT("User-Agent"),
+    STR_INIT("Authorization"),   STR_INIT("Content-Type"), STR_INIT("Accept"),
+    STR_INIT("Idempotency-Key"), STR_INIT("Prefer"),       STR_INIT("User-Agent"),
 };
 
 static bool is_passed_on(struct str name)
@@ -66,7 +66,8 @@ static void put_number(struct writer *w, struct str name, int64_t value)
 
 /* Everything but the client's headers, path and query: names, and values of bounded length. */
 enum { OWN_TEXT_MAX = 512 };
-_Static_assert(OWN_TEXT_MAX > HTTP_REQUEST_ID_MAX + TRACE_TEXT_MAX + 48 + 2 * NUMBER_TEXT_MAX + 192, "our own headers fit");
+_Static_assert(OWN_TEXT_MAX > HTTP_REQUEST_ID_MAX + TRACE_TEXT_MAX + 48 + 2 * NUMBER_TEXT_MAX + 192,
+               "our own headers fit");
 
 static size_t head_size(const struct call *call, const char *path, struct str host)
 {
@@ -122,11 +123,16 @@ static struct str write_head(struct call *call, const struct upstream *u, mono_n
 
 /* A service's headers that clients see; the HTTP server adds its own. Content-Type is first. */
 static const struct str GIVEN_BACK[] = {
-    STR_INIT("Content-Type"),     STR_INIT("Location"),
-    STR_INIT("Retry-After"),      STR_INIT("Allow"),
-    STR_INIT("WWW-Authenticate"), STR_INIT("Preference-Applied"),
-    STR_INIT("ETag"),             STR_INIT("Idempotency-Replayed"),
-    STR_INIT("Cache-Control"),    STR_INIT("Accept-Encoding"),
+    STR_INIT("Content-Type"),
+    STR_INIT("Location"),
+    STR_INIT("Retry-After"),
+    STR_INIT("Allow"),
+    STR_INIT("WWW-Authenticate"),
+    STR_INIT("Preference-Applied"),
+    STR_INIT("ETag"),
+    STR_INIT("Idempotency-Replayed"),
+    STR_INIT("Cache-Control"),
+    STR_INIT("Accept-Encoding"),
     STR_INIT("Content-Disposition"),
 };
 enum { GIVEN_BACK_COUNT = sizeof(GIVEN_BACK) / sizeof(GIVEN_BACK[0]), CONTENT_TYPE = 0 };
@@ -135,8 +141,8 @@ static void give_back(struct proxying *p, const struct response_header *h)
 {
     struct call *call = p->call;
     unsigned i = 0;
-    while (i < GIVEN_BACK_COUNT && (h->name.len != GIVEN_BACK[i].len ||
-                                    strncasecmp(h->name.data, GIVEN_BACK[i].data, h->name.len) != 0))
+    while (i < GIVEN_BACK_COUNT &&
+           (h->name.len != GIVEN_BACK[i].len || strncasecmp(h->name.data, GIVEN_BACK[i].data, h->name.len) != 0))
         i++;
     if (i == GIVEN_BACK_COUNT || (p->given & 1U << i) != 0)
         return;

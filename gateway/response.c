@@ -63,7 +63,8 @@ static bool read_status_line(struct str line, struct response *ret, int *ret_ver
     static const char PREFIX[] = "HTTP/1.";
     enum { VERSION_AT = sizeof(PREFIX) - 1, CODE_AT = VERSION_AT + 2, REASON_AT = CODE_AT + 4 };
     const char *l = line.data;
-    if (line.len < REASON_AT || memcmp(l, PREFIX, sizeof(PREFIX) - 1) != 0 || (l[VERSION_AT] != '0' && l[VERSION_AT] != '1'))
+    if (line.len < REASON_AT || memcmp(l, PREFIX, sizeof(PREFIX) - 1) != 0 ||
+        (l[VERSION_AT] != '0' && l[VERSION_AT] != '1'))
         return false;
     if (l[CODE_AT - 1] != ' ' || l[REASON_AT - 1] != ' ')
         return false;
@@ -73,7 +74,8 @@ static bool read_status_line(struct str line, struct response *ret, int *ret_ver
 
     ret->status = (l[CODE_AT] - '0') * 100 + (l[CODE_AT + 1] - '0') * 10 + (l[CODE_AT + 2] - '0');
     *ret_version = l[VERSION_AT] == '1' ? HTTP_1_1 : HTTP_1_0;
-    return ret->status >= STATUS_MIN && ret->status <= STATUS_MAX && is_text((struct str){l + REASON_AT, line.len - REASON_AT});
+    return ret->status >= STATUS_MIN && ret->status <= STATUS_MAX &&
+           is_text((struct str){l + REASON_AT, line.len - REASON_AT});
 }
 
 static bool list_has(struct str list, const char *item)
@@ -173,7 +175,8 @@ static const char *settle_framing(const struct framing_said *said, struct respon
 }
 
 /* The line that begins at `at`, without its CRLF; *ret_next is where the next one begins. */
-static enum response_state next_line(struct str bytes, size_t at, struct str *ret_line, size_t *ret_next, const char **ret_why)
+static enum response_state next_line(struct str bytes, size_t at, struct str *ret_line, size_t *ret_next,
+                                     const char **ret_why)
 {
     size_t room = bytes.len < RESPONSE_HEAD_MAX ? bytes.len : RESPONSE_HEAD_MAX;
     const char *begin = bytes.data + at;
@@ -235,8 +238,9 @@ enum chunk {
 
 void response_body_init(struct response_body *b, const struct response *r)
 {
-    *b = (struct response_body){
-        .framing = r->framing, .left = r->framing == FRAMING_LENGTH ? r->content_length : 0, .chunk = CHUNK_FIRST_DIGIT};
+    *b = (struct response_body){.framing = r->framing,
+                                .left = r->framing == FRAMING_LENGTH ? r->content_length : 0,
+                                .chunk = CHUNK_FIRST_DIGIT};
 }
 
 static size_t least(size_t a, int64_t b)
@@ -349,8 +353,8 @@ static enum response_state feed_length(struct response_body *b, struct str bytes
     return b->left == 0 ? RESPONSE_WHOLE : RESPONSE_MORE;
 }
 
-static enum response_state feed_until_close(struct response_body *b, struct str bytes, struct buf *out, size_t *ret_used,
-                                            const char **ret_why)
+static enum response_state feed_until_close(struct response_body *b, struct str bytes, struct buf *out,
+                                            size_t *ret_used, const char **ret_why)
 {
     b->total += bytes.len;
     if (b->total > RESPONSE_BODY_MAX)

@@ -40,7 +40,8 @@ struct response {
 
 /* `bytes` is all that came from the head's beginning on. WHOLE: *ret is set and its head has *ret_used bytes. The request must not
  * have been HEAD or CONNECT. */
-MUST_CHECK enum response_state response_head(struct str bytes, struct response *ret, size_t *ret_used, const char **ret_why);
+MUST_CHECK enum response_state response_head(struct str bytes, struct response *ret, size_t *ret_used,
+                                             const char **ret_why);
 
 struct response_body {
     enum response_framing framing;
@@ -51,8 +52,8 @@ struct response_body {
 };
 void response_body_init(struct response_body *b, const struct response *r);
 /* Appends what it decodes to `out`. WHOLE: the body ends after *ret_used bytes; what follows is no part of this answer. */
-MUST_CHECK enum response_state response_body_feed(struct response_body *b, struct str bytes, struct buf *out, size_t *ret_used,
-                                                  const char **ret_why);
+MUST_CHECK enum response_state response_body_feed(struct response_body *b, struct str bytes, struct buf *out,
+                                                  size_t *ret_used, const char **ret_why);
 /* The service closed the connection: is that the body's end? */
 bool response_body_ends_by_close(const struct response_body *b);
 

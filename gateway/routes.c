@@ -19,11 +19,28 @@ struct route_text {
     bool idempotent, csv;
 };
 static const struct field ROUTE[] = {
-    {.name = "path", .kind = FIELD_TEXT, .offset = offsetof(struct route_text, path), .flags = FIELD_REQUIRED, .max = PATH_MAX_LEN},
+    {.name = "path",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct route_text, path),
+     .flags = FIELD_REQUIRED,
+     .max = PATH_MAX_LEN},
     {.name = "methods", .kind = FIELD_TEXTS, .offset = offsetof(struct route_text, methods), .flags = FIELD_REQUIRED},
-    {.name = "upstream", .kind = FIELD_TEXT, .offset = offsetof(struct route_text, upstream), .flags = FIELD_REQUIRED, .max = NAME_MAX_LEN},
-    {.name = "who", .kind = FIELD_CHOICE, .offset = offsetof(struct route_text, who), .flags = FIELD_REQUIRED, .choices = WHO},
-    {.name = "timeoutMs", .kind = FIELD_INT, .offset = offsetof(struct route_text, timeout_ms), .flags = FIELD_REQUIRED, .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
+    {.name = "upstream",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct route_text, upstream),
+     .flags = FIELD_REQUIRED,
+     .max = NAME_MAX_LEN},
+    {.name = "who",
+     .kind = FIELD_CHOICE,
+     .offset = offsetof(struct route_text, who),
+     .flags = FIELD_REQUIRED,
+     .choices = WHO},
+    {.name = "timeoutMs",
+     .kind = FIELD_INT,
+     .offset = offsetof(struct route_text, timeout_ms),
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = ROUTE_TIMEOUT_MAX_MS},
     {.name = "idempotent", .kind = FIELD_BOOL, .offset = offsetof(struct route_text, idempotent)},
     {.name = "csv", .kind = FIELD_BOOL, .offset = offsetof(struct route_text, csv)},
     FIELD_END,
@@ -132,7 +149,8 @@ static void add_route(struct reader *r, const struct route_text *t, const char *
     struct routes *rs = r->ret;
     enum http_method method;
     if (!find_method(method_name, &method)) {
-        buf_printf(r->complaints, "routes/%zu/methods: \"%s\" is none of GET, POST, PUT, PATCH, DELETE\n", r->route, method_name);
+        buf_printf(r->complaints, "routes/%zu/methods: \"%s\" is none of GET, POST, PUT, PATCH, DELETE\n", r->route,
+                   method_name);
     } else if (stands_already(rs, method, t->path)) {
         buf_printf(r->complaints, "routes/%zu: \"%s %s\" stands there twice\n", r->route, method_name, t->path);
     } else if (rs->count == ROUTES_MAX) {
@@ -160,7 +178,8 @@ static void read_route(struct reader *r, const struct json *v)
         return;
     }
     if (!is_path(t.path))
-        buf_printf(r->complaints, "routes/%zu/path: \"%s\" is no path like \"/orders/{id}\" with at most %d parameters\n", r->route,
+        buf_printf(r->complaints,
+                   "routes/%zu/path: \"%s\" is no path like \"/orders/{id}\" with at most %d parameters\n", r->route,
                    t.path, HTTP_PATH_PARAMS_MAX);
     if (!find_upstream(&r->ret->upstreams, t.upstream, &upstream))
         buf_printf(r->complaints, "routes/%zu/upstream: \"%s\" is none of \"upstreams\"\n", r->route, t.upstream);
@@ -194,7 +213,8 @@ static void read_root(struct reader *r, const struct json *root)
         read_route(r, json_at(routes, r->route));
 }
 
-enum err routes_parse(struct arena *arena, struct str text, http_handler *handle, struct routes *ret, struct buf *ret_complaints)
+enum err routes_parse(struct arena *arena, struct str text, http_handler *handle, struct routes *ret,
+                      struct buf *ret_complaints)
 {
     struct reader r = {.arena = arena, .ret = ret, .complaints = ret_complaints, .handle = handle};
     struct fault fault;
@@ -211,7 +231,8 @@ enum err routes_parse(struct arena *arena, struct str text, http_handler *handle
     return ret_complaints->len == before ? ERR_OK : ERR_CONF;
 }
 
-enum err routes_read(struct arena *arena, const char *path, http_handler *handle, struct routes *ret, struct buf *ret_complaints)
+enum err routes_read(struct arena *arena, const char *path, http_handler *handle, struct routes *ret,
+                     struct buf *ret_complaints)
 {
     struct fault fault;
     char *text = NULL;

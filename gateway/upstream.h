@@ -28,20 +28,20 @@ enum {
     UPSTREAMS_MAX = 16,
     UPSTREAM_INSTANCES_MAX = 16,
     UPSTREAM_CONNECT_MS = 250,
-    UPSTREAM_QUEUE_MS = 250,   /* for a connection to become free, beyond UPSTREAM_CONNECTIONS_MAX; then EXCHANGE_BUSY */
+    UPSTREAM_QUEUE_MS = 250, /* for a connection to become free, beyond UPSTREAM_CONNECTIONS_MAX; then EXCHANGE_BUSY */
     UPSTREAM_QUEUE_FACTOR = 4, /* so many may wait for each connection there can be */
     UPSTREAM_IDLE_S = 10,
     UPSTREAM_INTERIM_MAX = 8, /* 1xx answers before the real one */
 };
 
 /* How an exchange ends. The label is the metric's `reason`. */
-#define EXCHANGE_ENDS(X)                                                                                               \
-    X(EXCHANGE_ANSWERED, "none") /* on_head was called, the body is in *body */                                        \
-    X(EXCHANGE_REFUSED, "connect") /* no connection: nothing was sent */                                               \
-    X(EXCHANGE_BUSY, "busy")     /* all connections in use, and too many or too long waiting: nothing was sent */      \
-    X(EXCHANGE_LOST, "lost")     /* the connection broke: see wrote and heard */                                       \
-    X(EXCHANGE_BAD, "bad_answer") /* not HTTP as response.h wants it */                                                \
-    X(EXCHANGE_LATE, "deadline")                                                                                       \
+#define EXCHANGE_ENDS(X) \
+    X(EXCHANGE_ANSWERED, "none")   /* on_head was called, the body is in *body */ \
+    X(EXCHANGE_REFUSED, "connect") /* no connection: nothing was sent */ \
+    X(EXCHANGE_BUSY, "busy")       /* all connections in use, and too many or too long waiting: nothing was sent */ \
+    X(EXCHANGE_LOST, "lost")       /* the connection broke: see wrote and heard */ \
+    X(EXCHANGE_BAD, "bad_answer")  /* not HTTP as response.h wants it */ \
+    X(EXCHANGE_LATE, "deadline") \
     X(EXCHANGE_CUT, "shutdown") /* the pools are being closed */
 enum exchange_end {
 #define X(name, label) name,

@@ -33,11 +33,13 @@ static struct verdict read_body(const struct response *r, struct str rest, size_
 
 static void check_head(const struct response *r, struct str all, size_t used)
 {
-    assert(used >= 4 && used <= all.len && used <= RESPONSE_HEAD_MAX && memcmp(all.data + used - 4, "\r\n\r\n", 4) == 0);
+    assert(used >= 4 && used <= all.len && used <= RESPONSE_HEAD_MAX &&
+           memcmp(all.data + used - 4, "\r\n\r\n", 4) == 0);
     assert(r->status >= 100 && r->status <= 599 && r->content_length >= 0 && r->content_length <= RESPONSE_BODY_MAX);
     for (size_t i = 0; i < r->header_count; i++) {
         assert(r->headers[i].name.len > 0);
-        assert(r->headers[i].value.data >= all.data && r->headers[i].value.data + r->headers[i].value.len <= all.data + used);
+        assert(r->headers[i].value.data >= all.data &&
+               r->headers[i].value.data + r->headers[i].value.len <= all.data + used);
     }
 }
 
@@ -47,7 +49,8 @@ static void check_cut_head(struct str all, size_t cut, enum response_state expec
     size_t used;
     const char *why = NULL;
     enum response_state state = response_head((struct str){all.data, cut}, &r, &used, &why);
-    assert(state == RESPONSE_MORE || state == expected); /* no prefix is wrong of what is right, or right of what is wrong */
+    assert(state == RESPONSE_MORE ||
+           state == expected); /* no prefix is wrong of what is right, or right of what is wrong */
 }
 
 static void check_answer(struct str all, size_t step)
@@ -65,8 +68,9 @@ static void check_answer(struct str all, size_t step)
     struct str rest = {all.data + used, all.len - used};
     struct verdict whole = read_body(&r, rest, rest.len + 1), pieces = read_body(&r, rest, step);
     assert(whole.state == pieces.state);
-    assert(whole.state == RESPONSE_WRONG || (whole.used == pieces.used && whole.body.len == pieces.body.len &&
-                                             memcmp(buf_cstr(&whole.body), buf_cstr(&pieces.body), whole.body.len) == 0));
+    assert(whole.state == RESPONSE_WRONG ||
+           (whole.used == pieces.used && whole.body.len == pieces.body.len &&
+            memcmp(buf_cstr(&whole.body), buf_cstr(&pieces.body), whole.body.len) == 0));
     buf_done(&whole.body);
     buf_done(&pieces.body);
 }

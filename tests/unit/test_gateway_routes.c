@@ -64,19 +64,44 @@ static void a_wrong_file_is_refused_and_the_place_named(void **state)
         {ROUTE(""), "routes/0/who"},
         {ROUTE("\"path\": \"/a\""), "routes/0/methods"},
         {ROUTE(GOOD ", \"retries\": 3"), "routes/0/retries"},
-        {ROUTE("\"path\": \"a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
-        {ROUTE("\"path\": \"/a/\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
-        {ROUTE("\"path\": \"/{a}b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
-        {ROUTE("\"path\": \"/{a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
-        {ROUTE("\"path\": \"/a?b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
-        {ROUTE("\"path\": \"/{a}/{b}/{c}\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "routes/0/path"},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"HEAD\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "\"HEAD\""},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"get\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "\"get\""},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\", \"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"), "stands there twice"},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"asset\", \"who\": \"user\", \"timeoutMs\": 1"), "\"asset\" is none"},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"root\", \"timeoutMs\": 1"), "routes/0/who"},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 0"), "routes/0/timeoutMs"},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 5001"), "routes/0/timeoutMs"},
+        {ROUTE("\"path\": \"a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
+         "routes/0/path"},
+        {ROUTE(
+             "\"path\": \"/a/\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
+         "routes/0/path"},
+        {ROUTE("\"path\": \"/{a}b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", "
+               "\"timeoutMs\": 1"),
+         "routes/0/path"},
+        {ROUTE(
+             "\"path\": \"/{a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
+         "routes/0/path"},
+        {ROUTE("\"path\": \"/a?b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": "
+               "1"),
+         "routes/0/path"},
+        {ROUTE("\"path\": \"/{a}/{b}/{c}\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", "
+               "\"timeoutMs\": 1"),
+         "routes/0/path"},
+        {ROUTE(
+             "\"path\": \"/a\", \"methods\": [\"HEAD\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
+         "\"HEAD\""},
+        {ROUTE(
+             "\"path\": \"/a\", \"methods\": [\"get\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
+         "\"get\""},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\", \"GET\"], \"upstream\": \"order\", \"who\": \"user\", "
+               "\"timeoutMs\": 1"),
+         "stands there twice"},
+        {ROUTE(
+             "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"asset\", \"who\": \"user\", \"timeoutMs\": 1"),
+         "\"asset\" is none"},
+        {ROUTE(
+             "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"root\", \"timeoutMs\": 1"),
+         "routes/0/who"},
+        {ROUTE(
+             "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 0"),
+         "routes/0/timeoutMs"},
+        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": "
+               "5001"),
+         "routes/0/timeoutMs"},
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         struct parsed p = parse(ROWS[i].text);
@@ -90,9 +115,11 @@ static void a_wrong_file_is_refused_and_the_place_named(void **state)
 static void every_complaint_is_made_at_once(void **state)
 {
     (void)state;
-    struct parsed p = parse("{\"upstreams\": {\"a\": [\"x\"]}, \"odd\": 1, \"routes\": [{\"path\": \"/\"}, {\"who\": \"me\"}]}");
-    static const char *const ALL[] = {"upstreams/a:", "odd:", "routes/0/methods", "routes/0/upstream", "routes/0/who",
-                                      "routes/0/timeoutMs", "routes/1/path", "routes/1/who"};
+    struct parsed p = parse(
+        "{\"upstreams\": {\"a\": [\"x\"]}, \"odd\": 1, \"routes\": [{\"path\": \"/\"}, {\"who\": \"me\"}]}");
+    static const char *const ALL[] = {"upstreams/a:",      "odd:",         "routes/0/methods",
+                                      "routes/0/upstream", "routes/0/who", "routes/0/timeoutMs",
+                                      "routes/1/path",     "routes/1/who"};
     for (size_t i = 0; i < LENGTH_OF(ALL); i++)
         ROW_CHECK(strstr(buf_cstr(&p.complaints), ALL[i]) != NULL, ALL[i]);
     parsed_done(&p);
@@ -101,9 +128,11 @@ static void every_complaint_is_made_at_once(void **state)
 static void a_route_becomes_one_for_each_method(void **state)
 {
     (void)state;
-    struct parsed p = parse("{\"LISTEN\": \"127.0.0.1:1\", \"upstreams\": {\"a\": [\"[::1]:81\", \"127.0.0.1:82\"], \"b\": [\"127.0.0.1:83\"]},"
-                            "\"routes\": [{\"path\": \"/x/{id}\", \"methods\": [\"GET\", \"POST\"], \"upstream\": \"b\","
-                            "\"who\": \"admin\", \"timeoutMs\": 70, \"idempotent\": true, \"csv\": true}]}");
+    struct parsed p = parse(
+        "{\"LISTEN\": \"127.0.0.1:1\", \"upstreams\": {\"a\": [\"[::1]:81\", \"127.0.0.1:82\"], \"b\": "
+        "[\"127.0.0.1:83\"]},"
+        "\"routes\": [{\"path\": \"/x/{id}\", \"methods\": [\"GET\", \"POST\"], \"upstream\": \"b\","
+        "\"who\": \"admin\", \"timeoutMs\": 70, \"idempotent\": true, \"csv\": true}]}");
     assert_string_equal(buf_cstr(&p.complaints), "");
     assert_int_equal(p.e, ERR_OK);
     assert_int_equal(routes.upstreams.count, 2);
@@ -171,8 +200,10 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
             at++;
         ROW_CHECK(at < routes.count, ROWS[i].path);
         ROW_CHECK(routes.http[at].who == ROWS[i].who, ROWS[i].path);
-        ROW_CHECK((routes.http[at].flags & ROUTE_IDEMPOTENT) == (ROWS[i].idempotent ? ROUTE_IDEMPOTENT : 0U), ROWS[i].path);
-        ROW_CHECK(strcmp(routes.upstreams.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0, ROWS[i].path);
+        ROW_CHECK((routes.http[at].flags & ROUTE_IDEMPOTENT) == (ROWS[i].idempotent ? ROUTE_IDEMPOTENT : 0U),
+                  ROWS[i].path);
+        ROW_CHECK(strcmp(routes.upstreams.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0,
+                  ROWS[i].path);
     }
     parsed_done(&p);
 }
