@@ -167,7 +167,7 @@ static void arm(struct waiters *ws, struct waiter *w, bool look_now)
         return;
     }
     insert(ws, w, look_now ? now : next_look(w, now));
-    if (look_now)
+    if (TAILQ_FIRST(&ws->by_look) == w) /* sooner than what the watcher sleeps for */
         wake_watcher(ws);
     if (TAILQ_FIRST(&ws->by_deadline) == w)
         pthread_cond_signal(&ws->sooner);
