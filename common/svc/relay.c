@@ -1,4 +1,4 @@
-/* The relay's slots, and its keeper: a thread that sees to it that every held number has a publisher that is alive. */
+/* The relay's slots: what the lane says of each number and what its publisher says. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -6,15 +6,10 @@
 #include "svc/relay_private.h"
 
 enum {
-    KEEP_EVERY_MS = 1000,
-    STUCK_MS =
-        60000, /* a transaction's calls have their own bounds, 45 s together: beyond that librdkafka has lost itself */
     RELEASE_WAIT_MS = 100,
     CLOSE_WAIT_MS = 2000,
     ENVIRONMENT_MAX = 32,
 };
-
-static void *keeper_main(void *arg);
 
 /* None of these calls fails but for a bug of ours. */
 static void must(int rc)
@@ -92,19 +87,6 @@ static void metrics_open(struct relay_metrics *x, struct metrics *m)
     x->refused = metrics_gauge(m, "relay_refused", "Lanes that can't be published: the log says why.", "");
 }
 
-/* The mutex is held. */
-bool relay_thread_start(struct relay *r, void *(*main)(void *arg), void *arg)
-{
-    pthread_attr_t detached;
-    pthread_t thread;
-    must(pthread_attr_init(&detached));
-    must(pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED));
-    bool started = pthread_create(&thread, &detached, main, arg) == 0;
-    must(pthread_attr_destroy(&detached));
-    r->threads += started;
-    return started;
-}
-
 static void relay_free(struct relay *r)
 {
     must(pthread_cond_destroy(&r->work));
@@ -141,14 +123,6 @@ enum err relay_open(const struct relay_conf *conf, struct lane *lane, struct rel
     r->lane = lane;
     conf_copy(r, conf);
     metrics_open(&r->metrics, conf->metrics);
-
-    lock(r);
-    bool started = relay_thread_start(r, keeper_main, r);
-    unlock(r);
-    if (!started) {
-        relay_free(r);
-        return fault_set(fault, ERR_BUSY, "the relay's thread could not be started");
-    }
     *ret = r;
     return ERR_OK;
 }
@@ -195,6 +169,22 @@ static void gauges_set(struct relay *r)
     gauge_set(r->metrics.refused, refused);
 }
 
+/* The mutex is held. */
+static void publisher_see_to(struct relay *r, int number)
+{
+    struct relay_slot *s = &r->slots[number];
+    if (s->publisher != NULL)
+        return;
+    s->publisher = publisher_start(r, number, s->epoch);
+    if (s->publisher != NULL) {
+        r->threads++;
+        return;
+    }
+    s->status = RELAY_AWAY; /* tried again at the next waking */
+    (void)!str_copy(s->why, sizeof s->why, STR("no thread could be started"));
+    log_error(r->conf.log, "lane %d is not published: %s", number, s->why);
+}
+
 void relay_hold(struct relay *r, int number, struct uuid epoch, int64_t last_seq)
 {
     assert(number >= 1 && number <= LANE_MAX);
@@ -203,7 +193,7 @@ void relay_hold(struct relay *r, int number, struct uuid epoch, int64_t last_seq
         .held = true, .epoch = epoch, .target = last_seq, .position = -1, .status = RELAY_STARTING};
     gauges_set(r);
     must(pthread_cond_broadcast(&r->work)); /* a publisher of an earlier holding goes */
-    must(pthread_cond_broadcast(&r->news)); /* the keeper starts another */
+    publisher_see_to(r, number);
     unlock(r);
 }
 
@@ -214,6 +204,7 @@ void relay_wake(struct relay *r, int number, int64_t last_seq)
     if (s->held && s->target < last_seq) {
         s->target = last_seq;
         gauges_set(r);
+        publisher_see_to(r, number);
         must(pthread_cond_broadcast(&r->work));
     }
     unlock(r);
@@ -302,10 +293,7 @@ static struct relay_slot *slot_enter(const struct publisher *p)
 {
     struct relay_slot *s = &p->relay->slots[p->number];
     lock(p->relay);
-    if (!is_wanted(p))
-        return NULL;
-    s->heard = clock_mono_ns();
-    return s;
+    return is_wanted(p) ? s : NULL;
 }
 
 bool relay_wants(const struct publisher *p)
@@ -422,10 +410,11 @@ void relay_tell_trouble(const struct publisher *p, enum relay_status status, con
     unlock(p->relay);
 }
 
-void relay_leave(struct relay *r, const struct publisher *p)
+void relay_leave(const struct publisher *p)
 {
+    struct relay *r = p->relay;
     lock(r);
-    if (p != NULL && r->slots[p->number].publisher == p)
+    if (r->slots[p->number].publisher == p)
         r->slots[p->number].publisher = NULL;
     r->threads--;
     must(pthread_cond_broadcast(&r->news));
@@ -433,36 +422,4 @@ void relay_leave(struct relay *r, const struct publisher *p)
     unlock(r);
     if (last)
         relay_free(r);
-}
-
-/* ---- the keeper ---- */
-
-/* The mutex is held. */
-static void slot_keep(struct relay *r, int number)
-{
-    struct relay_slot *s = &r->slots[number];
-    mono_ns_t now = clock_mono_ns();
-    if (!s->held || (s->publisher != NULL && now - s->heard < STUCK_MS * NS_PER_MS))
-        return;
-    if (s->publisher != NULL) {
-        log_error(r->conf.log, "lane %d: its publisher has not moved for %d s and is left behind", number,
-                  STUCK_MS / 1000);
-        counter_add(r->metrics.restarts, 1);
-    }
-    s->heard = now;
-    s->publisher = publisher_start(r, number, s->epoch);
-}
-
-static void *keeper_main(void *arg)
-{
-    struct relay *r = arg;
-    lock(r);
-    while (!r->closing) {
-        for (int n = 1; n <= LANE_MAX; n++)
-            slot_keep(r, n);
-        wait_until(r, &r->news, deadline_in(KEEP_EVERY_MS));
-    }
-    unlock(r);
-    relay_leave(r, NULL);
-    return NULL;
 }

@@ -1,9 +1,9 @@
 /* relay_private.h — what relay.c and relay_publisher.c share: the slots that the lane fills, and the publishers that work
  * on them.
  *
- * A publisher is a thread that publishes one number. It may be stuck in a call into librdkafka for as long as that likes, so
- * nobody ever joins it: who has lost patience takes it off its slot and goes on, and when the call returns it finds that it
- * speaks for nobody, and ends without a word. That is safe because whoever publishes the number next fences it first.
+ * A publisher is a thread that publishes one number. It may be in a call to Kafka for seconds, so nobody joins it: who has
+ * lost patience takes it off its slot and goes on, and when the call returns it finds that it speaks for nobody, and ends
+ * without a word. That is safe because whoever publishes the number next fences it first.
  *
  * Owns    the relay is the caller's until relay_close; then the last thread to end frees it.
  * Threads everything in struct relay under its mutex, but for conf, topics and position_topic, which don't change.
@@ -17,8 +17,8 @@
 #include "svc/relay.h"
 
 enum {
-    RELAY_TOPICS_MAX = 15 /* that one service may consume: each has a .dlq, and kafka.h takes 32 at once */,
-    RELAY_NAME_MAX = 80
+    RELAY_TOPICS_MAX = 15, /* that one service may consume: each has a .dlq, and kafka.h takes 32 at once */
+    RELAY_NAME_MAX = 80,
 };
 
 enum relay_status { RELAY_STARTING, RELAY_PUBLISHING, RELAY_AWAY, RELAY_REFUSED };
@@ -32,7 +32,6 @@ struct relay_slot {
     int64_t position;            /* published up to here; -1: Kafka was not asked yet */
     int64_t floor;               /* published at least up to here, as the lane row says */
     struct publisher *publisher; /* who may speak for this slot; NULL: nobody yet */
-    mono_ns_t heard;             /* when it last did */
     enum relay_status status;
     char why[FAULT_WHY_MAX];
 };
@@ -44,7 +43,7 @@ struct relay_metrics {
 struct relay {
     pthread_mutex_t mutex;
     pthread_cond_t work; /* for publishers: a target moved, or a slot is no longer theirs */
-    pthread_cond_t news; /* for the others: a slot was filled, a publisher ended, somebody who drains may look again */
+    pthread_cond_t news; /* for the others: a publisher ended, or somebody who drains may look again */
     struct arena arena;  /* of conf's text and the names */
     struct relay_conf conf;
     const char *topics[RELAY_TOPICS_MAX + 1]; /* that are published to */
@@ -77,7 +76,7 @@ struct publisher {
     mono_ns_t refresh_at;
     int backoff_ms, gaps;
 };
-/* With the mutex held. NULL: no thread could be made. */
+/* The mutex is held. NULL: no thread could be started. */
 struct publisher *publisher_start(struct relay *r, int number, struct uuid epoch);
 
 /* ---- what a publisher asks of its slot and says to it: nothing happens once the slot is not its own ---- */
@@ -94,9 +93,7 @@ void relay_tell_floor(const struct publisher *p, int64_t published_upto);
 void relay_tell_idle(const struct publisher *p, int64_t position);
 void relay_tell_published(const struct publisher *p, int64_t position, int count, double seconds);
 void relay_tell_trouble(const struct publisher *p, enum relay_status status, const char *why);
-/* The last thing that a thread of the relay does; p is NULL for the keeper. */
-void relay_leave(struct relay *r, const struct publisher *p);
-/* The mutex is held. */
-bool relay_thread_start(struct relay *r, void *(*main)(void *arg), void *arg);
+/* The last thing that a publisher does with the relay. */
+void relay_leave(const struct publisher *p);
 
 #endif

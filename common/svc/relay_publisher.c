@@ -415,7 +415,6 @@ static void rest(struct publisher *p, enum run run, const char *why)
 static void *publisher_main(void *arg)
 {
     struct publisher *p = arg;
-    struct relay *r = p->relay;
     while (relay_wants(p)) {
         struct fault fault = {.err = ERR_OK};
         enum run run = start(p, &fault);
@@ -426,7 +425,7 @@ static void *publisher_main(void *arg)
             rest(p, run, fault.why);
     }
     db_close(p->db);
-    relay_leave(r, p);
+    relay_leave(p);
     mem_free(p);
     return NULL;
 }
@@ -441,8 +440,12 @@ struct publisher *publisher_start(struct relay *r, int number, struct uuid epoch
     snprintf(p->group, sizeof p->group, "_relay.%s.%d", r->conf.service, number);
     for (int i = 0; i < 2; i++)
         snprintf(p->ids[i], sizeof p->ids[i], "%s.%s.%d.%d", r->conf.environment, r->conf.service, number, i);
-    if (relay_thread_start(r, publisher_main, p))
-        return p;
-    mem_free(p);
-    return NULL;
+
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, publisher_main, p) != 0) {
+        mem_free(p);
+        return NULL;
+    }
+    pthread_detach(thread);
+    return p;
 }

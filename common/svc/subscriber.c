@@ -217,6 +217,7 @@ static void assignment_take(struct subscriber *s)
 
     memcpy(s->sources, next, count * sizeof *next);
     s->source_count = count;
+    s->next_tend = 0; /* what is shown follows at once */
     if (sources_apply(s))
         return;
     lock(s);
