@@ -100,9 +100,7 @@ static bool match_settled(struct waiter *w, const void *resource)
     mc->match_id = m->id;
     mc->replayed = w->replayed;
     call->state = mc;
-    enum err e = readers_submit(call_service(call)->readers, call, query_results);
-    if (e)
-        call_finish(call, e);
+    readers_pass(call_service(call)->readers, call, query_results);
     return true;
 }
 

@@ -397,9 +397,7 @@ void api_answer_bring_in(struct lane_item *it)
     }
     /* The row as it is now; the lane has only loaded what this batch wanted. */
     call->state = it->args;
-    enum err e = readers_submit(call_service(call)->readers, call, query_brought_in);
-    if (e)
-        call_finish(call, e);
+    readers_pass(call_service(call)->readers, call, query_brought_in);
 }
 
 const struct http_route ASSET_SVC_ROUTES[] = {

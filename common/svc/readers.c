@@ -66,15 +66,20 @@ enum err readers_submit(struct readers *r, struct call *call, reader_query *quer
     if (!readers_are_up(r))
         return away(call);
 
+    call_defer(call);
+    readers_pass(r, call, query);
+    return ERR_OK;
+}
+
+void readers_pass(struct readers *r, struct call *call, reader_query *query)
+{
     struct read *read = ARENA_NEW(&call->arena, struct read);
     *read = (struct read){.call = call, .query = query};
-    call_defer(call);
     if (!queue_put(&r->queue, &read->link))
         call_finish(call, fault_set(&call->fault, ERR_BUSY, "%d reads wait already", READERS_QUEUE_MAX));
     /* The last reader may have gone, and have turned away what waited, just before this was put. */
     if (!readers_are_up(r))
         turn_away(r);
-    return ERR_OK;
 }
 
 /* ---- one call ---- */

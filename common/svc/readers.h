@@ -24,6 +24,8 @@ MUST_CHECK enum err readers_open(const struct db_conf *db, int threads, struct l
 void readers_close(struct readers *r); /* what waits is answered 503; NULL is fine */
 /* Usual last line of a GET handler: `return readers_submit(app->service->readers, call, query_orders);` */
 MUST_CHECK enum err readers_submit(struct readers *r, struct call *call, reader_query *query);
+/* The same for a call that is deferred already, from whatever thread has it: it is finished in any case. */
+void readers_pass(struct readers *r, struct call *call, reader_query *query);
 bool readers_are_up(struct readers *r); /* at least one connection is open */
 
 /* Opaque list cursors: base64url of (time_us, uuid) with a check against mistakes (a cut or edited one is refused, not
