@@ -87,7 +87,6 @@ void readers_pass(struct readers *r, struct call *call, reader_query *query)
 /* Forgets what a run that met a dead connection has written. */
 static void reset_answer(struct call *call)
 {
-    call->fault = (struct fault){.err = ERR_OK};
     call->errors.count = 0;
     call->status = 0;
     call->reply_header_count = 0;
@@ -108,10 +107,9 @@ static enum err run(struct reader *x, struct call *call, reader_query *query)
     enum err e = query(call, x->db);
     if (db_is_open(x->db) || e == ERR_OK)
         return e;
-    if (!reopen(x))
-        return e;
-    reset_answer(call); /* a read can be run again; the connection may have died long ago, idle */
-    return query(call, x->db);
+    reset_answer(call);
+    return reopen(x) ? query(call, x->db)
+                     : e; /* a read can be run again; the connection may have died long ago, idle */
 }
 
 static void serve(struct reader *x, struct read *read)
