@@ -1,8 +1,23 @@
 /* asset-svc — the books: what every customer has, and what is set aside. */
 #include "api.h"
+#include "asset-svc/migrations.h"
+#include "auditor.h"
 #include "commands.h"
 #include "events.h"
-#include "asset-svc/migrations.h"
+
+static enum err open_auditor(struct service *s, struct fault *fault)
+{
+    struct auditor *auditor;
+    enum err e = auditor_open(s, &auditor, fault);
+    if (e == ERR_OK)
+        s->app = auditor;
+    return e;
+}
+
+static void close_auditor(struct service *s)
+{
+    auditor_close(s->app);
+}
 
 int main(int argc, char **argv)
 {
@@ -16,6 +31,8 @@ int main(int argc, char **argv)
         .routes = ASSET_SVC_ROUTES,
         .migrations = ASSET_SVC_MIGRATIONS,
         .settings_size = sizeof(struct service_settings),
+        .open = open_auditor,
+        .close = close_auditor,
     };
     return service_main(&SPEC, argc, argv);
 }
