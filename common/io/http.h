@@ -8,6 +8,8 @@
  * Owns    a call owns its request and its arena until it has been answered; the server owns calls.
  * Threads a handler runs on its loop's thread and must not block. call_finish: any thread, exactly once a deferred call.
  *         While deferred, the call belongs to whoever will finish it.
+ *         A call that a drain cut off still belongs to whoever will finish it: call_finish then only frees it. He must not
+ *         look at its headers, its loop or the server any more, which are gone.
  * Fails   http_server_open with a reason (a taken port is named).
  */
 #ifndef IO_HTTP_H
@@ -64,7 +66,7 @@ struct call {
     struct str query;      /* raw, after '?' */
     struct str params[HTTP_PATH_PARAMS_MAX]; /* percent-decoded, in the path's order */
     struct str body;
-    const struct header *headers; /* as they came, hygienic */
+    const struct header *headers; /* hygienic: nothing hop-by-hop, no X-User-*, no X-Forwarded-*, nothing with a '_' */
     size_t header_count;
     char request_id[HTTP_REQUEST_ID_MAX];
     struct trace trace;
@@ -128,8 +130,8 @@ struct http_server_conf {
     void *app;
     bool access_log;
     bool trust_request_id;    /* services take the gateway's X-Request-Id; the gateway makes its own */
-    int connections_max;      /* a process; default 4096 */
-    int per_ip_max;           /* default 256; 0: no cap (LIMITS=off) */
+    int connections_max;      /* a process, shared evenly by the threads; 0: 4096 */
+    int per_ip_max;           /* connections of one address on each thread; 0: no cap (LIMITS=off) */
     /* Runs on each loop's thread when it starts and ends; *ret_local is what call_local() gives there. May be NULL. */
     void *(*thread_start)(void *app, struct loop *loop);
     void (*thread_stop)(void *app, void *local);

@@ -880,7 +880,7 @@ static void each_request_leaves_a_log_line_and_a_count(void **state)
 
 static char keys_dir[] = "/tmp/test_http_XXXXXX";
 
-static void run(const char *fmt, ...)
+static void PRINTF_LIKE(1, 2) run(const char *fmt, ...)
 {
     char command[512];
     va_list args;
