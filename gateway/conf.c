@@ -4,18 +4,18 @@ enum { CONNECTIONS_LIMITED = 64, CONNECTIONS_UNLIMITED = 512 };
 
 #define AT(member) offsetof(struct gateway_conf, member)
 
+/* clang-format off */
 const struct conf_setting GATEWAY_SETTINGS[] = {
     {"LISTEN", CONF_ADDRESS, AT(listen), 0, "127.0.0.1:8080", 0, 0, "where clients come"},
     {"OPERATOR_LISTEN", CONF_ADDRESS, AT(operator_listen), 0, "127.0.0.1:9080", 0, 0, "/livez, /readyz, /metrics"},
     {"JWKS_FILE", CONF_FILE, AT(jwks_file), CONF_REQUIRED, NULL, 0, 0, "the public keys that tokens are checked with"},
     {"LOG_LEVEL", CONF_TEXT, AT(log_level_text), 0, "info", 0, 0, "debug, info (with a line a request), warn or error"},
     {"HTTP_THREADS", CONF_INT, AT(threads), 0, "2", 1, 64, "loops, each with its own connections to the services"},
-    {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0,
-     "off, for load tests only: no cap an address, more connections to an instance"},
-    {"UPSTREAM_CONNECTIONS_MAX", CONF_INT, AT(upstream_connections_max), 0, NULL, 1, 4096,
-     "to one instance, of all loops together; 64 when not given, 512 with LIMITS=off"},
+    {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no cap an address, 512 connections to an instance"},
+    {"UPSTREAM_CONNECTIONS_MAX", CONF_INT, AT(upstream_connections_max), 0, NULL, 1, 4096, "to an instance, of all loops together; 64 if not given"},
     {.name = NULL},
 };
+/* clang-format on */
 
 enum err gateway_conf_read(int argc, char **argv, struct arena *arena, struct gateway_conf *ret,
                            struct buf *ret_complaints)

@@ -6,7 +6,7 @@
 #include "io/fields.h"
 #include "io/json.h"
 
-enum { NAME_MAX_LEN = 32, PATH_MAX_LEN = 128, METHODS_MAX = 8 };
+enum { NAME_MAX_LEN = 32, PATH_MAX_LEN = 128 };
 
 static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", NULL};
 
@@ -18,33 +18,19 @@ struct route_text {
     int64_t timeout_ms;
     bool idempotent, csv;
 };
+/* clang-format off */
+#define ROUTE_AT(member) offsetof(struct route_text, member)
 static const struct field ROUTE[] = {
-    {.name = "path",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct route_text, path),
-     .flags = FIELD_REQUIRED,
-     .max = PATH_MAX_LEN},
-    {.name = "methods", .kind = FIELD_TEXTS, .offset = offsetof(struct route_text, methods), .flags = FIELD_REQUIRED},
-    {.name = "upstream",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct route_text, upstream),
-     .flags = FIELD_REQUIRED,
-     .max = NAME_MAX_LEN},
-    {.name = "who",
-     .kind = FIELD_CHOICE,
-     .offset = offsetof(struct route_text, who),
-     .flags = FIELD_REQUIRED,
-     .choices = WHO},
-    {.name = "timeoutMs",
-     .kind = FIELD_INT,
-     .offset = offsetof(struct route_text, timeout_ms),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = ROUTE_TIMEOUT_MAX_MS},
-    {.name = "idempotent", .kind = FIELD_BOOL, .offset = offsetof(struct route_text, idempotent)},
-    {.name = "csv", .kind = FIELD_BOOL, .offset = offsetof(struct route_text, csv)},
+    {.name = "path", .kind = FIELD_TEXT, .offset = ROUTE_AT(path), .flags = FIELD_REQUIRED, .max = PATH_MAX_LEN},
+    {.name = "methods", .kind = FIELD_TEXTS, .offset = ROUTE_AT(methods), .flags = FIELD_REQUIRED},
+    {.name = "upstream", .kind = FIELD_TEXT, .offset = ROUTE_AT(upstream), .flags = FIELD_REQUIRED, .max = NAME_MAX_LEN},
+    {.name = "who", .kind = FIELD_CHOICE, .offset = ROUTE_AT(who), .flags = FIELD_REQUIRED, .choices = WHO},
+    {.name = "timeoutMs", .kind = FIELD_INT, .offset = ROUTE_AT(timeout_ms), .flags = FIELD_REQUIRED, .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
+    {.name = "idempotent", .kind = FIELD_BOOL, .offset = ROUTE_AT(idempotent)},
+    {.name = "csv", .kind = FIELD_BOOL, .offset = ROUTE_AT(csv)},
     FIELD_END,
 };
+/* clang-format on */
 
 struct reader {
     struct arena *arena;

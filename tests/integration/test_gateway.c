@@ -2,20 +2,16 @@
  * order by one thread. The gateway's one loop runs beside it. */
 #include "gateway/proxy.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/raw_http.h"
 #include "unit/unit.h"
 
-enum { PATIENCE_MS = 5000, TEXT_MAX = 2 * 1024 * 1024, SHORT_MS = 400, QUIET_MS = 60 };
+enum { PATIENCE_MS = 5000, SHORT_MS = 400, QUIET_MS = 60 };
 
 static struct house {
     int listener; /* the service's */
@@ -25,146 +21,38 @@ static struct house {
     struct http_server *server;
 } house;
 
-static char text[TEXT_MAX]; /* what was read last */
-
-static const char ROUTES[] = "{\"upstreams\": {\"order\": [\"127.0.0.1:%d\"]}, \"routes\": ["
-                             "{\"path\": \"/orders\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": "
-                             "\"anyone\", \"timeoutMs\": 3000, \"csv\": true},"
-                             "{\"path\": \"/orders\", \"methods\": [\"POST\"], \"upstream\": \"order\", \"who\": "
-                             "\"anyone\", \"timeoutMs\": 3000, \"idempotent\": true},"
-                             "{\"path\": \"/orders/{id}\", \"methods\": [\"GET\", \"DELETE\"], \"upstream\": "
-                             "\"order\", \"who\": \"anyone\", \"timeoutMs\": 3000},"
-                             "{\"path\": \"/logins\", \"methods\": [\"POST\"], \"upstream\": \"order\", \"who\": "
-                             "\"anyone\", \"timeoutMs\": 3000},"
-                             "{\"path\": \"/short\", \"methods\": [\"GET\", \"POST\"], \"upstream\": \"order\", "
-                             "\"who\": \"anyone\", \"timeoutMs\": %d}]}";
-
-/* ---- sockets ---- */
-
-static int listen_somewhere(int *ret_port)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
-    assert_int_equal(listen(fd, 64), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-    *ret_port = ntohs(a.sin_port);
-    return fd;
-}
-
-static bool is_readable(int fd, int timeout_ms)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    return poll(&p, 1, timeout_ms) == 1;
-}
+/* clang-format off */
+static const char ROUTES[] =
+    "{'upstreams': {'order': ['127.0.0.1:%d']}, 'routes': ["
+    "{'path': '/orders', 'methods': ['GET'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 3000, 'csv': true},"
+    "{'path': '/orders', 'methods': ['POST'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 3000, 'idempotent': true},"
+    "{'path': '/orders/{id}', 'methods': ['GET', 'DELETE'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 3000},"
+    "{'path': '/logins', 'methods': ['POST'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 3000},"
+    "{'path': '/short', 'methods': ['GET', 'POST'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': %d}]}";
+/* clang-format on */
 
 static int client_connect(void)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                            .sin_port = htons((uint16_t)http_server_port(house.server))};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    return fd;
+    return raw_connect(http_server_port(house.server));
 }
 
 static int service_accept(void)
 {
-    if (!is_readable(house.listener, PATIENCE_MS))
-        fail_msg("the gateway did not connect to the service");
-    return accept4(house.listener, NULL, NULL, SOCK_CLOEXEC);
+    return raw_accept(house.listener);
 }
 
 /* Nobody knocks: for what must not reach the service. */
 static void service_stays_alone(void)
 {
-    assert_false(is_readable(house.listener, QUIET_MS));
-}
-
-static void say_bytes(int fd, const char *bytes, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
-        if (n < 0)
-            fail_msg("send: %s", strerror(errno));
-        bytes += n;
-        len -= (size_t)n;
-    }
-}
-
-static void say(int fd, const char *words)
-{
-    say_bytes(fd, words, strlen(words));
-}
-
-static size_t hear_some(int fd, size_t at)
-{
-    if (!is_readable(fd, PATIENCE_MS))
-        fail_msg("nothing came; until now: %.*s", (int)at, text);
-    ssize_t n = recv(fd, text + at, sizeof(text) - 1 - at, 0);
-    size_t got = n < 0 ? 0 : (size_t)n;
-    text[at + got] = '\0';
-    return got;
-}
-
-static const char *header_of(const char *name)
-{
-    static char value[1024];
-    size_t len = strlen(name);
-    const char *end = strstr(text, "\r\n\r\n");
-    for (const char *line = strstr(text, "\r\n"); line != NULL && line < end; line = strstr(line + 2, "\r\n")) {
-        if (strncasecmp(line + 2, name, len) != 0 || line[2 + len] != ':')
-            continue;
-        const char *from = line + 2 + len + 1 + strspn(line + 2 + len + 1, " ");
-        snprintf(value, sizeof(value), "%.*s", (int)strcspn(from, "\r"), from);
-        return value;
-    }
-    return NULL;
-}
-
-static const char *body_of(void)
-{
-    return strstr(text, "\r\n\r\n") + 4;
-}
-
-/* One message, by its Content-Length, into `text`. False: the other side closed instead. */
-static bool hear(int fd)
-{
-    size_t at = 0, got;
-    text[0] = '\0';
-    while (strstr(text, "\r\n\r\n") == NULL) {
-        if ((got = hear_some(fd, at)) == 0)
-            return false;
-        at += got;
-    }
-    const char *length = header_of("Content-Length");
-    size_t whole = (size_t)(body_of() - text) + (length == NULL ? 0 : strtoul(length, NULL, 10));
-    while (at < whole) {
-        if ((got = hear_some(fd, at)) == 0)
-            return false;
-        at += got;
-    }
-    return true;
-}
-
-static bool is_closed_by_peer(int fd)
-{
-    return is_readable(fd, PATIENCE_MS) && recv(fd, text, sizeof(text) - 1, 0) <= 0;
-}
-
-static int status_of(void)
-{
-    return atoi(text + sizeof("HTTP/1.1 ") - 1);
+    assert_false(raw_is_readable(house.listener, QUIET_MS));
 }
 
 static void expect_answer(int client, int status)
 {
-    if (!hear(client))
+    if (!raw_hear(client))
         fail_msg("the gateway closed without an answer");
-    if (status_of() != status)
-        fail_msg("expected %d, not: %s", status, text);
+    if (raw_status() != status)
+        fail_msg("expected %d, not: %s", status, heard);
 }
 
 static void expect_problem(int client, int status, const char *code)
@@ -172,10 +60,10 @@ static void expect_problem(int client, int status, const char *code)
     char member[64];
     expect_answer(client, status);
     snprintf(member, sizeof(member), "\"code\":\"%s\"", code);
-    if (strstr(body_of(), member) == NULL || strcmp(header_of("Content-Type"), "application/problem+json") != 0)
-        fail_msg("expected the problem %s, not: %s", code, text);
-    assert_non_null(strstr(body_of(), "\"traceId\":\""));
-    assert_non_null(strstr(body_of(), "\"instance\":\"/"));
+    if (strstr(raw_body(), member) == NULL || strcmp(raw_header("Content-Type"), "application/problem+json") != 0)
+        fail_msg("expected the problem %s, not: %s", code, heard);
+    assert_non_null(strstr(raw_body(), "\"traceId\":\""));
+    assert_non_null(strstr(raw_body(), "\"instance\":\"/"));
 }
 
 #define GET "GET /orders HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -194,8 +82,10 @@ static void house_open(int connections_max)
     struct fault fault;
     buf_init(&complaints);
     arena_init(&house.arena);
-    house.listener = listen_somewhere(&house.service_port);
+    house.listener = raw_listen(&house.service_port);
     snprintf(conf, sizeof(conf), ROUTES, house.service_port, SHORT_MS);
+    for (char *quote = conf; (quote = strchr(quote, '\'')) != NULL;)
+        *quote = '"';
     if (routes_parse(&house.arena, str_of(conf), proxy_request, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
     house.routes.upstreams.connections_max = connections_max;
@@ -245,9 +135,9 @@ static void a_service_that_is_away_is_a_503_at_once(void **state)
     close(house.listener);
     const char *const REQUESTS[] = {GET, POST, POST_WITH_KEY};
     for (size_t i = 0; i < LENGTH_OF(REQUESTS); i++) {
-        say(client, REQUESTS[i]);
+        raw_say(client, REQUESTS[i]);
         expect_problem(client, 503, "upstream_unavailable");
-        assert_string_equal(header_of("Retry-After"), "1");
+        assert_string_equal(raw_header("Retry-After"), "1");
     }
     house.listener = socket(AF_INET, SOCK_STREAM, 0);
     close(client);
@@ -260,15 +150,15 @@ static void a_service_that_does_not_answer_is_a_504_at_the_deadline(void **state
     for (size_t i = 0; i < LENGTH_OF(REQUESTS); i++) {
         int client = client_connect();
         mono_ns_t began = clock_mono_ns();
-        say(client, REQUESTS[i]);
+        raw_say(client, REQUESTS[i]);
         int service = service_accept();
-        assert_true(hear(service));
-        assert_true(atoi(header_of("X-Request-Deadline-Ms")) <= SHORT_MS);
-        say(service, "HTTP/1.1 200 OK\r\nContent-Le");
+        assert_true(raw_hear(service));
+        assert_true(atoi(raw_header("X-Request-Deadline-Ms")) <= SHORT_MS);
+        raw_say(service, "HTTP/1.1 200 OK\r\nContent-Le");
         expect_problem(client, 504, "outcome_unknown");
         int64_t took_ms = (clock_mono_ns() - began) / NS_PER_MS;
         assert_in_range(took_ms, SHORT_MS, SHORT_MS + 1000);
-        assert_true(is_closed_by_peer(service)); /* what it still says belongs to nobody */
+        assert_true(raw_is_closed(service)); /* what it still says belongs to nobody */
         close(service);
         close(client);
     }
@@ -278,10 +168,10 @@ static void a_client_may_be_less_patient_than_the_route(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client, "GET /orders HTTP/1.1\r\nHost: x\r\nX-Request-Deadline-Ms: 100\r\n\r\n");
+    raw_say(client, "GET /orders HTTP/1.1\r\nHost: x\r\nX-Request-Deadline-Ms: 100\r\n\r\n");
     int service = service_accept();
-    assert_true(hear(service));
-    assert_true(atoi(header_of("X-Request-Deadline-Ms")) <= 100);
+    assert_true(raw_hear(service));
+    assert_true(atoi(raw_header("X-Request-Deadline-Ms")) <= 100);
     expect_problem(client, 504, "outcome_unknown");
     close(service);
     close(client);
@@ -312,16 +202,16 @@ static void an_answer_that_is_none_is_503_for_a_read_and_504_for_a_write(void **
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         for (int write = 0; write < 2; write++) {
             int client = client_connect();
-            say(client, write ? POST : GET);
+            raw_say(client, write ? POST : GET);
             int service = service_accept();
-            assert_true(hear(service));
-            say(service, ROWS[i].answer);
+            assert_true(raw_hear(service));
+            raw_say(service, ROWS[i].answer);
             close(service);
             if (write)
                 expect_problem(client, 504, "outcome_unknown");
             else
                 expect_problem(client, 503, "upstream_unavailable");
-            ROW_CHECK(header_of("Location") == NULL, ROWS[i].why);
+            ROW_CHECK(raw_header("Location") == NULL, ROWS[i].why);
             close(client);
         }
     }
@@ -331,11 +221,11 @@ static void endless_interim_answers_are_refused(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client, GET);
+    raw_say(client, GET);
     int service = service_accept();
-    assert_true(hear(service));
+    assert_true(raw_hear(service));
     for (int i = 0; i <= UPSTREAM_INTERIM_MAX; i++)
-        say(service, "HTTP/1.1 103 Early Hints\r\n\r\n");
+        raw_say(service, "HTTP/1.1 103 Early Hints\r\n\r\n");
     expect_problem(client, 503, "upstream_unavailable");
     close(service);
     close(client);
@@ -346,10 +236,10 @@ static void endless_interim_answers_are_refused(void **state)
 /* One request and answer; the connection stays. */
 static int serve_one(int client)
 {
-    say(client, GET);
+    raw_say(client, GET);
     int service = service_accept();
-    assert_true(hear(service));
-    say(service, OK);
+    assert_true(raw_hear(service));
+    raw_say(service, OK);
     expect_answer(client, 200);
     return service;
 }
@@ -371,14 +261,14 @@ static void a_kept_connection_that_breaks_before_an_answer_is_replaced_where_twi
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         int client = client_connect();
         int kept = serve_one(client);
-        say(client, ROWS[i].request);
-        assert_true(hear(kept));
+        raw_say(client, ROWS[i].request);
+        assert_true(raw_hear(kept));
         close(kept);
         if (ROWS[i].again) {
             int fresh = service_accept();
-            assert_true(hear(fresh));
-            ROW_CHECK(strncmp(text, ROWS[i].request, 10) == 0, ROWS[i].why);
-            say(fresh, OK);
+            assert_true(raw_hear(fresh));
+            ROW_CHECK(strncmp(heard, ROWS[i].request, 10) == 0, ROWS[i].why);
+            raw_say(fresh, OK);
             expect_answer(client, 200);
             close(fresh);
         } else {
@@ -394,11 +284,11 @@ static void nothing_is_sent_a_third_time(void **state)
     (void)state;
     int client = client_connect();
     int kept = serve_one(client);
-    say(client, GET);
-    assert_true(hear(kept));
+    raw_say(client, GET);
+    assert_true(raw_hear(kept));
     close(kept);
     int fresh = service_accept();
-    assert_true(hear(fresh));
+    assert_true(raw_hear(fresh));
     close(fresh);
     expect_problem(client, 503, "upstream_unavailable");
     service_stays_alone();
@@ -410,9 +300,9 @@ static void an_answer_that_began_is_not_asked_for_again(void **state)
     (void)state;
     int client = client_connect();
     int kept = serve_one(client);
-    say(client, GET);
-    assert_true(hear(kept));
-    say(kept, "HTTP/1.1 ");
+    raw_say(client, GET);
+    assert_true(raw_hear(kept));
+    raw_say(kept, "HTTP/1.1 ");
     close(kept);
     expect_problem(client, 503, "upstream_unavailable");
     service_stays_alone();
@@ -426,10 +316,10 @@ static void a_connection_that_died_while_idle_is_not_picked(void **state)
     int kept = serve_one(client);
     close(kept);
     usleep(QUIET_MS * 1000); /* until the gateway has seen it */
-    say(client, POST);       /* which would not be sent again */
+    raw_say(client, POST);   /* which would not be sent again */
     int fresh = service_accept();
-    assert_true(hear(fresh));
-    say(fresh, OK);
+    assert_true(raw_hear(fresh));
+    raw_say(fresh, OK);
     expect_answer(client, 200);
     close(fresh);
     close(client);
@@ -441,7 +331,8 @@ static void the_service_gets_what_it_may_trust(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client,
+    raw_say(
+        client,
         "POST /%6frders?status=NEW&x=%20a HTTP/1.1\r\nHost: shop.example\r\nauthorization: Bearer abc\r\n"
         "Content-Type: application/json\r\nAccept: application/json\r\nIdempotency-Key: 0123456789\r\n"
         "Prefer: respond-async\r\nUser-Agent: t/1\r\nX-Request-Id: 11111111\r\nX-User-Id: 1\r\nX-Role: ADMIN\r\n"
@@ -449,9 +340,9 @@ static void the_service_gets_what_it_may_trust(void **state)
         "Cookie: a=b\r\nTE: trailers\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nX-Other: 1\r\n"
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nContent-Length: 7\r\n\r\n{\"a\":1}");
     int service = service_accept();
-    assert_true(hear(service));
-    assert_true(str_starts(text, "POST /orders?status=NEW&x=%20a HTTP/1.1\r\n"));
-    assert_string_equal(body_of(), "{\"a\":1}");
+    assert_true(raw_hear(service));
+    assert_true(str_starts(heard, "POST /orders?status=NEW&x=%20a HTTP/1.1\r\n"));
+    assert_string_equal(raw_body(), "{\"a\":1}");
     static const struct {
         const char *name, *value;
     } KEPT[] = {
@@ -466,25 +357,25 @@ static void the_service_gets_what_it_may_trust(void **state)
         {"Content-Length", "7"},
     };
     for (size_t i = 0; i < LENGTH_OF(KEPT); i++) {
-        const char *value = header_of(KEPT[i].name);
+        const char *value = raw_header(KEPT[i].name);
         ROW_CHECK(value != NULL && strcmp(value, KEPT[i].value) == 0, KEPT[i].name);
     }
     static const char *const DROPPED[] = {"X-User-Id",        "X_User_Id", "X-Role",    "X-Customer-Id",
                                           "X-Forwarded-Host", "Forwarded", "Cookie",    "TE",
                                           "X-Mine",           "X-Other",   "Connection"};
     for (size_t i = 0; i < LENGTH_OF(DROPPED); i++)
-        ROW_CHECK(header_of(DROPPED[i]) == NULL, DROPPED[i]);
+        ROW_CHECK(raw_header(DROPPED[i]) == NULL, DROPPED[i]);
 
-    assert_string_not_equal(header_of("X-Request-Id"), "11111111");
-    assert_true(str_starts(header_of("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-"));
-    assert_null(strstr(header_of("traceparent"), "b7ad6b7169203331"));
-    assert_in_range(atoi(header_of("X-Request-Deadline-Ms")), 2000, 3000);
+    assert_string_not_equal(raw_header("X-Request-Id"), "11111111");
+    assert_true(str_starts(raw_header("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-"));
+    assert_null(strstr(raw_header("traceparent"), "b7ad6b7169203331"));
+    assert_in_range(atoi(raw_header("X-Request-Deadline-Ms")), 2000, 3000);
 
     char request_id[128];
-    snprintf(request_id, sizeof(request_id), "%s", header_of("X-Request-Id"));
-    say(service, OK);
+    snprintf(request_id, sizeof(request_id), "%s", raw_header("X-Request-Id"));
+    raw_say(service, OK);
     expect_answer(client, 200);
-    assert_string_equal(header_of("X-Request-Id"), request_id);
+    assert_string_equal(raw_header("X-Request-Id"), request_id);
     close(service);
     close(client);
 }
@@ -507,9 +398,9 @@ static void what_is_refused_at_the_door_reaches_no_service(void **state)
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         int client = client_connect();
-        say(client, ROWS[i].request);
+        raw_say(client, ROWS[i].request);
         expect_answer(client, ROWS[i].status);
-        assert_string_equal(header_of("Content-Type"), "application/problem+json");
+        assert_string_equal(raw_header("Content-Type"), "application/problem+json");
         close(client);
     }
     service_stays_alone();
@@ -523,19 +414,19 @@ static void a_services_problem_passes_as_it_is(void **state)
     static const char PROBLEM[] =
         "{\"type\":\"/problems/insufficient-usable-size\",\"status\":422,\"required\":\"100010\"}";
     int client = client_connect();
-    say(client, POST);
+    raw_say(client, POST);
     int service = service_accept();
-    assert_true(hear(service));
+    assert_true(raw_hear(service));
     char answer[1024];
     snprintf(answer, sizeof(answer),
              "HTTP/1.1 422 Unprocessable\r\nContent-Type: application/problem+json\r\nRetry-After: 7\r\n"
              "Content-Length: %zu\r\n\r\n%s",
              sizeof(PROBLEM) - 1, PROBLEM);
-    say(service, answer);
+    raw_say(service, answer);
     expect_answer(client, 422);
-    assert_string_equal(body_of(), PROBLEM);
-    assert_string_equal(header_of("Content-Type"), "application/problem+json");
-    assert_string_equal(header_of("Retry-After"), "7");
+    assert_string_equal(raw_body(), PROBLEM);
+    assert_string_equal(raw_header("Content-Type"), "application/problem+json");
+    assert_string_equal(raw_header("Retry-After"), "7");
     close(service);
     close(client);
 }
@@ -544,14 +435,14 @@ static void only_known_headers_come_back(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client, POST);
+    raw_say(client, POST);
     int service = service_accept();
-    assert_true(hear(service));
-    say(service, "HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\nlocation: "
-                 "/orders/1\r\nPreference-Applied: respond-async\r\n"
-                 "Idempotency-Replayed: true\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\nX-Request-Id: "
-                 "theirs\r\nServer: s/1\r\n"
-                 "Set-Cookie: a=b\r\nKeep-Alive: timeout=5\r\nLocation: /second\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(raw_hear(service));
+    raw_say(service, "HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\nlocation: "
+                     "/orders/1\r\nPreference-Applied: respond-async\r\n"
+                     "Idempotency-Replayed: true\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\nX-Request-Id: "
+                     "theirs\r\nServer: s/1\r\n"
+                     "Set-Cookie: a=b\r\nKeep-Alive: timeout=5\r\nLocation: /second\r\nContent-Length: 2\r\n\r\n{}");
     expect_answer(client, 202);
     static const struct {
         const char *name, *value; /* NULL: absent */
@@ -567,12 +458,12 @@ static void only_known_headers_come_back(void **state)
         {"Keep-Alive", NULL},
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
-        const char *value = header_of(ROWS[i].name);
+        const char *value = raw_header(ROWS[i].name);
         ROW_CHECK((value == NULL) == (ROWS[i].value == NULL), ROWS[i].name);
         ROW_CHECK(value == NULL || strcmp(value, ROWS[i].value) == 0, ROWS[i].name);
     }
-    assert_string_not_equal(header_of("X-Request-Id"), "theirs");
-    assert_null(strstr(text, "/second"));
+    assert_string_not_equal(raw_header("X-Request-Id"), "theirs");
+    assert_null(strstr(heard, "/second"));
     close(service);
     close(client);
 }
@@ -592,18 +483,18 @@ static void an_answer_may_be_framed_in_every_way(void **state)
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         int client = client_connect();
-        say(client, GET);
+        raw_say(client, GET);
         int service = service_accept();
-        assert_true(hear(service));
+        assert_true(raw_hear(service));
         for (const char *c = ROWS[i].answer; *c != '\0'; c++) {
-            say_bytes(service, c, 1);
+            raw_say_bytes(service, c, 1);
             if (c[1] == '\0' || c[1] == '\r')
                 usleep(1000); /* so that it comes in pieces */
         }
         if (ROWS[i].closes)
             close(service);
         expect_answer(client, 200);
-        ROW_CHECK(strcmp(body_of(), "hello") == 0, ROWS[i].why);
+        ROW_CHECK(strcmp(raw_body(), "hello") == 0, ROWS[i].why);
         if (!ROWS[i].closes)
             close(service);
         close(client);
@@ -615,18 +506,15 @@ static void head_is_asked_as_get_and_answered_without_a_body(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client, "HEAD /orders HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_say(client, "HEAD /orders HTTP/1.1\r\nHost: x\r\n\r\n");
     int service = service_accept();
-    assert_true(hear(service));
-    assert_true(str_starts(text, "GET /orders HTTP/1.1\r\n"));
-    say(service, OK);
-    size_t at = 0;
-    text[0] = '\0';
-    while (strstr(text, "\r\n\r\n") == NULL)
-        at += hear_some(client, at);
-    assert_int_equal(status_of(), 200);
-    assert_string_equal(header_of("Content-Length"), "2");
-    assert_string_equal(body_of(), "");
+    assert_true(raw_hear(service));
+    assert_true(str_starts(heard, "GET /orders HTTP/1.1\r\n"));
+    raw_say(service, OK);
+    raw_hear_head(client);
+    assert_int_equal(raw_status(), 200);
+    assert_string_equal(raw_header("Content-Length"), "2");
+    assert_string_equal(raw_body(), "");
     close(service);
     close(client);
 }
@@ -643,17 +531,17 @@ static void large_bodies_pass_both_ways(void **state)
     snprintf(head, sizeof(head),
              "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
              REQUEST);
-    say(client, head);
-    say_bytes(client, big, REQUEST);
+    raw_say(client, head);
+    raw_say_bytes(client, big, REQUEST);
     int service = service_accept();
-    assert_true(hear(service));
-    assert_memory_equal(body_of(), big, REQUEST);
+    assert_true(raw_hear(service));
+    assert_memory_equal(raw_body(), big, REQUEST);
 
     snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", ANSWER);
-    say(service, head);
-    say_bytes(service, big, ANSWER);
+    raw_say(service, head);
+    raw_say_bytes(service, big, ANSWER);
     expect_answer(client, 200);
-    assert_memory_equal(body_of(), big, ANSWER);
+    assert_memory_equal(raw_body(), big, ANSWER);
     free(big);
     close(service);
     close(client);
@@ -667,9 +555,9 @@ static void a_connection_is_used_again(void **state)
     int client = client_connect();
     int service = serve_one(client);
     for (int i = 0; i < 3; i++) {
-        say(client, POST);
-        assert_true(hear(service));
-        say(service, OK);
+        raw_say(client, POST);
+        assert_true(raw_hear(service));
+        raw_say(service, OK);
         expect_answer(client, 200);
     }
     service_stays_alone();
@@ -689,12 +577,12 @@ static void a_connection_with_bytes_that_belong_to_nobody_is_not_used_again(void
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         int client = client_connect();
-        say(client, GET);
+        raw_say(client, GET);
         int service = service_accept();
-        assert_true(hear(service));
-        say(service, ROWS[i].answer);
+        assert_true(raw_hear(service));
+        raw_say(service, ROWS[i].answer);
         expect_answer(client, 200);
-        ROW_CHECK(is_closed_by_peer(service), ROWS[i].why);
+        ROW_CHECK(raw_is_closed(service), ROWS[i].why);
         close(service);
         close(client);
     }
@@ -705,14 +593,14 @@ static void an_idle_connection_that_speaks_is_closed(void **state)
     (void)state;
     int client = client_connect();
     int service = serve_one(client);
-    say(service, OK); /* nobody asked */
-    assert_true(is_closed_by_peer(service));
-    say(client, GET);
+    raw_say(service, OK); /* nobody asked */
+    assert_true(raw_is_closed(service));
+    raw_say(client, GET);
     int other = service_accept();
-    assert_true(hear(other));
-    say(other, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright");
+    assert_true(raw_hear(other));
+    raw_say(other, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright");
     expect_answer(client, 200);
-    assert_string_equal(body_of(), "right");
+    assert_string_equal(raw_body(), "right");
     close(other);
     close(service);
     close(client);
@@ -730,10 +618,10 @@ static void an_early_answer_to_half_a_request_ends_the_connection(void **state)
     snprintf(head, sizeof(head),
              "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
              HTTP_BODY_MAX);
-    say(client, head);
-    say_bytes(client, big, HTTP_BODY_MAX);
+    raw_say(client, head);
+    raw_say_bytes(client, big, HTTP_BODY_MAX);
     int service = service_accept();
-    say(service, "HTTP/1.1 413 Too Large\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\n\r\n{}");
+    raw_say(service, "HTTP/1.1 413 Too Large\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\n\r\n{}");
     expect_answer(client, 413);
     free(big);
     close(service);
@@ -744,16 +632,16 @@ static void beyond_the_cap_a_request_waits_for_a_connection(void **state)
 {
     (void)state;
     int first = client_connect(), second = client_connect();
-    say(first, GET);
+    raw_say(first, GET);
     int service = service_accept();
-    assert_true(hear(service));
-    say(second, POST);
+    assert_true(raw_hear(service));
+    raw_say(second, POST);
     service_stays_alone();
-    say(service, OK);
+    raw_say(service, OK);
     expect_answer(first, 200);
-    assert_true(hear(service)); /* the second, on the same connection */
-    assert_true(str_starts(text, "POST "));
-    say(service, OK);
+    assert_true(raw_hear(service)); /* the second, on the same connection */
+    assert_true(str_starts(heard, "POST "));
+    raw_say(service, OK);
     expect_answer(second, 200);
     close(service);
     close(first);
@@ -764,17 +652,17 @@ static void a_request_that_waits_takes_over_from_a_connection_that_broke(void **
 {
     (void)state;
     int first = client_connect(), second = client_connect();
-    say(first, POST);
+    raw_say(first, POST);
     int service = service_accept();
-    assert_true(hear(service));
-    say(second, GET);
+    assert_true(raw_hear(service));
+    raw_say(second, GET);
     usleep(QUIET_MS * 1000);
     close(service);
     expect_problem(first, 504, "outcome_unknown");
     service = service_accept();
-    assert_true(hear(service));
-    assert_true(str_starts(text, "GET "));
-    say(service, OK);
+    assert_true(raw_hear(service));
+    assert_true(str_starts(heard, "GET "));
+    raw_say(service, OK);
     expect_answer(second, 200);
     close(service);
     close(first);
@@ -785,25 +673,25 @@ static void who_waits_too_long_or_among_too_many_is_told_so(void **state)
 {
     (void)state;
     int first = client_connect(), waiting[UPSTREAM_QUEUE_FACTOR];
-    say(first, GET);
+    raw_say(first, GET);
     int service = service_accept();
-    assert_true(hear(service));
+    assert_true(raw_hear(service));
     for (int i = 0; i < UPSTREAM_QUEUE_FACTOR; i++) {
         waiting[i] = client_connect();
-        say(waiting[i], POST);
+        raw_say(waiting[i], POST);
     }
     usleep(QUIET_MS * 1000);
     int one_more = client_connect();
     mono_ns_t began = clock_mono_ns();
-    say(one_more, POST);
+    raw_say(one_more, POST);
     expect_problem(one_more, 503, "unavailable");
     assert_true(clock_mono_ns() - began < UPSTREAM_QUEUE_MS * NS_PER_MS / 2);
     for (int i = 0; i < UPSTREAM_QUEUE_FACTOR; i++) {
         expect_problem(waiting[i], 503, "unavailable");
-        assert_string_equal(header_of("Retry-After"), "1");
+        assert_string_equal(raw_header("Retry-After"), "1");
         close(waiting[i]);
     }
-    say(service, OK);
+    raw_say(service, OK);
     expect_answer(first, 200);
     close(one_more);
     close(first);
@@ -816,13 +704,13 @@ static void what_is_under_way_is_answered_before_the_gateway_ends(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client, POST);
+    raw_say(client, POST);
     int service = service_accept();
-    assert_true(hear(service));
-    say(service, OK);
+    assert_true(raw_hear(service));
+    raw_say(service, OK);
     assert_int_equal(http_server_drain(house.server, PATIENCE_MS), 0);
     expect_answer(client, 200);
-    assert_string_equal(header_of("Connection"), "close");
+    assert_string_equal(raw_header("Connection"), "close");
     close(service);
     close(client);
 }
@@ -831,11 +719,11 @@ static void what_does_not_end_in_time_is_cut_off(void **state)
 {
     (void)state;
     int client = client_connect();
-    say(client, POST);
+    raw_say(client, POST);
     int service = service_accept();
-    assert_true(hear(service));
+    assert_true(raw_hear(service));
     assert_int_equal(http_server_drain(house.server, 100), 1);
-    assert_true(is_closed_by_peer(service));
+    assert_true(raw_is_closed(service));
     close(service);
     close(client);
 }

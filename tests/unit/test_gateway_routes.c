@@ -18,12 +18,16 @@ struct parsed {
 
 static struct routes routes; /* too large for the stack */
 
+/* In `text` ' stands for ". */
 static struct parsed parse(const char *text)
 {
     struct parsed p = {.e = ERR_OK};
     arena_init(&p.arena);
     buf_init(&p.complaints);
-    p.e = routes_parse(&p.arena, str_of(text), nobody, &routes, &p.complaints);
+    char *json = arena_strdup(&p.arena, text);
+    for (char *quote = json; (quote = strchr(quote, '\'')) != NULL;)
+        *quote = '"';
+    p.e = routes_parse(&p.arena, str_of(json), nobody, &routes, &p.complaints);
     return p;
 }
 
@@ -33,81 +37,58 @@ static void parsed_done(struct parsed *p)
     arena_done(&p->arena);
 }
 
-#define UPSTREAMS "\"upstreams\": {\"order\": [\"127.0.0.1:8082\"]}"
-#define ROUTE(members) "{" UPSTREAMS ", \"routes\": [{" members "}]}"
-#define GOOD "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1000"
+/* clang-format off */
+#define UPSTREAMS "'upstreams': {'order': ['127.0.0.1:8082']}"
+#define ROUTE(members) "{" UPSTREAMS ", 'routes': [{" members "}]}"
+#define REST ", 'upstream': 'order', 'who': 'user', 'timeoutMs': 1000"
+
+static const struct {
+    const char *text, *complaint;
+} WRONG[] = {
+    {"", "config file"},
+    {"{", "config file"},
+    {"[]", "upstreams:"},
+    {"{}", "routes:"},
+    {"{'upstreams': {}, 'routes': []}", "upstreams:"},
+    {"{" UPSTREAMS ", 'routes': {}}", "routes:"},
+    {"{" UPSTREAMS ", 'routes': [], 'limits': 1}", "limits:"},
+    {"{" UPSTREAMS ", 'routes': [1]}", "routes/0"},
+    {"{'upstreams': {'Order': ['127.0.0.1:1']}}", "upstreams/Order"},
+    {"{'upstreams': {'order': []}}", "upstreams/order: must be a list"},
+    {"{'upstreams': {'order': '127.0.0.1:1'}}", "upstreams/order: must be a list"},
+    {"{'upstreams': {'order': [1]}}", "upstreams/order"},
+    {"{'upstreams': {'order': ['127.0.0.1']}}", "\"127.0.0.1\" must be host:port"},
+    {"{'upstreams': {'order': ['127.0.0.1:0']}}", "\"127.0.0.1:0\" must be host:port"},
+    {"{'upstreams': {'order': ['127.0.0.1:65536']}}", "\"127.0.0.1:65536\" must be"},
+    {"{'upstreams': {'order': [':80']}}", "\":80\" must be"},
+    {"{'upstreams': {'order': ['no.such.host.invalid:80']}}", "\"no.such.host.invalid:80\""},
+    {ROUTE(""), "routes/0/who"},
+    {ROUTE("'path': '/a'"), "routes/0/methods"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'retries': 3" REST), "routes/0/retries"},
+    {ROUTE("'path': 'a', 'methods': ['GET']" REST), "routes/0/path"},
+    {ROUTE("'path': '/a/', 'methods': ['GET']" REST), "routes/0/path"},
+    {ROUTE("'path': '/{a}b', 'methods': ['GET']" REST), "routes/0/path"},
+    {ROUTE("'path': '/{a', 'methods': ['GET']" REST), "routes/0/path"},
+    {ROUTE("'path': '/a?b', 'methods': ['GET']" REST), "routes/0/path"},
+    {ROUTE("'path': '/{a}/{b}/{c}', 'methods': ['GET']" REST), "routes/0/path"},
+    {ROUTE("'path': '/a', 'methods': ['HEAD']" REST), "\"HEAD\""},
+    {ROUTE("'path': '/a', 'methods': ['get']" REST), "\"get\""},
+    {ROUTE("'path': '/a', 'methods': ['GET', 'GET']" REST), "stands there twice"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'asset', 'who': 'user', 'timeoutMs': 1"), "\"asset\" is none"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'root', 'timeoutMs': 1"), "routes/0/who"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'user', 'timeoutMs': 0"), "routes/0/timeoutMs"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'user', 'timeoutMs': 5001"), "routes/0/timeoutMs"},
+};
+/* clang-format on */
 
 static void a_wrong_file_is_refused_and_the_place_named(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *complaint;
-    } ROWS[] = {
-        {"", "config file"},
-        {"{", "config file"},
-        {"[]", "upstreams:"},
-        {"{}", "routes:"},
-        {"{\"upstreams\": {}, \"routes\": []}", "upstreams:"},
-        {"{" UPSTREAMS ", \"routes\": {}}", "routes:"},
-        {"{" UPSTREAMS ", \"routes\": [], \"limits\": 1}", "limits:"},
-        {"{" UPSTREAMS ", \"routes\": [1]}", "routes/0"},
-        {"{\"upstreams\": {\"Order\": [\"127.0.0.1:1\"]}}", "upstreams/Order"},
-        {"{\"upstreams\": {\"a\\\"b\": [\"127.0.0.1:1\"]}}", "upstreams/a\"b"},
-        {"{\"upstreams\": {\"order\": []}}", "upstreams/order: must be a list"},
-        {"{\"upstreams\": {\"order\": \"127.0.0.1:1\"}}", "upstreams/order: must be a list"},
-        {"{\"upstreams\": {\"order\": [1]}}", "upstreams/order"},
-        {"{\"upstreams\": {\"order\": [\"127.0.0.1\"]}}", "\"127.0.0.1\" must be host:port"},
-        {"{\"upstreams\": {\"order\": [\"127.0.0.1:0\"]}}", "\"127.0.0.1:0\" must be host:port"},
-        {"{\"upstreams\": {\"order\": [\"127.0.0.1:65536\"]}}", "\"127.0.0.1:65536\" must be"},
-        {"{\"upstreams\": {\"order\": [\":80\"]}}", "\":80\" must be"},
-        {"{\"upstreams\": {\"order\": [\"no.such.host.invalid:80\"]}}", "\"no.such.host.invalid:80\""},
-        {ROUTE(""), "routes/0/who"},
-        {ROUTE("\"path\": \"/a\""), "routes/0/methods"},
-        {ROUTE(GOOD ", \"retries\": 3"), "routes/0/retries"},
-        {ROUTE("\"path\": \"a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
-         "routes/0/path"},
-        {ROUTE(
-             "\"path\": \"/a/\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
-         "routes/0/path"},
-        {ROUTE("\"path\": \"/{a}b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", "
-               "\"timeoutMs\": 1"),
-         "routes/0/path"},
-        {ROUTE(
-             "\"path\": \"/{a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
-         "routes/0/path"},
-        {ROUTE("\"path\": \"/a?b\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": "
-               "1"),
-         "routes/0/path"},
-        {ROUTE("\"path\": \"/{a}/{b}/{c}\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", "
-               "\"timeoutMs\": 1"),
-         "routes/0/path"},
-        {ROUTE(
-             "\"path\": \"/a\", \"methods\": [\"HEAD\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
-         "\"HEAD\""},
-        {ROUTE(
-             "\"path\": \"/a\", \"methods\": [\"get\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 1"),
-         "\"get\""},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\", \"GET\"], \"upstream\": \"order\", \"who\": \"user\", "
-               "\"timeoutMs\": 1"),
-         "stands there twice"},
-        {ROUTE(
-             "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"asset\", \"who\": \"user\", \"timeoutMs\": 1"),
-         "\"asset\" is none"},
-        {ROUTE(
-             "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"root\", \"timeoutMs\": 1"),
-         "routes/0/who"},
-        {ROUTE(
-             "\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": 0"),
-         "routes/0/timeoutMs"},
-        {ROUTE("\"path\": \"/a\", \"methods\": [\"GET\"], \"upstream\": \"order\", \"who\": \"user\", \"timeoutMs\": "
-               "5001"),
-         "routes/0/timeoutMs"},
-    };
-    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
-        struct parsed p = parse(ROWS[i].text);
-        ROW_CHECK(p.e == ERR_CONF, ROWS[i].text);
-        if (strstr(buf_cstr(&p.complaints), ROWS[i].complaint) == NULL)
-            fail_msg("\"%s\" is not in: %s", ROWS[i].complaint, buf_cstr(&p.complaints));
+    for (size_t i = 0; i < LENGTH_OF(WRONG); i++) {
+        struct parsed p = parse(WRONG[i].text);
+        ROW_CHECK(p.e == ERR_CONF, WRONG[i].text);
+        if (strstr(buf_cstr(&p.complaints), WRONG[i].complaint) == NULL)
+            fail_msg("\"%s\" is not in: %s", WRONG[i].complaint, buf_cstr(&p.complaints));
         parsed_done(&p);
     }
 }
@@ -115,8 +96,7 @@ static void a_wrong_file_is_refused_and_the_place_named(void **state)
 static void every_complaint_is_made_at_once(void **state)
 {
     (void)state;
-    struct parsed p = parse(
-        "{\"upstreams\": {\"a\": [\"x\"]}, \"odd\": 1, \"routes\": [{\"path\": \"/\"}, {\"who\": \"me\"}]}");
+    struct parsed p = parse("{'upstreams': {'a': ['x']}, 'odd': 1, 'routes': [{'path': '/'}, {'who': 'me'}]}");
     static const char *const ALL[] = {"upstreams/a:",      "odd:",         "routes/0/methods",
                                       "routes/0/upstream", "routes/0/who", "routes/0/timeoutMs",
                                       "routes/1/path",     "routes/1/who"};
@@ -129,10 +109,10 @@ static void a_route_becomes_one_for_each_method(void **state)
 {
     (void)state;
     struct parsed p = parse(
-        "{\"LISTEN\": \"127.0.0.1:1\", \"upstreams\": {\"a\": [\"[::1]:81\", \"127.0.0.1:82\"], \"b\": "
-        "[\"127.0.0.1:83\"]},"
-        "\"routes\": [{\"path\": \"/x/{id}\", \"methods\": [\"GET\", \"POST\"], \"upstream\": \"b\","
-        "\"who\": \"admin\", \"timeoutMs\": 70, \"idempotent\": true, \"csv\": true}]}");
+        "{'LISTEN': '127.0.0.1:1',"
+        "'upstreams': {'a': ['[::1]:81', '127.0.0.1:82'], 'b': ['127.0.0.1:83']},"
+        "'routes': [{'path': '/x/{id}', 'methods': ['GET', 'POST'], 'upstream': 'b', 'who': 'admin',"
+        "'timeoutMs': 70, 'idempotent': true, 'csv': true}]}");
     assert_string_equal(buf_cstr(&p.complaints), "");
     assert_int_equal(p.e, ERR_OK);
     assert_int_equal(routes.upstreams.count, 2);
