@@ -19,6 +19,7 @@ struct gateway {
     struct token_verifier *verifier;
     struct http_server *server;
     struct process *process;
+    bool keys_fail; /* the last reading of JWKS_FILE did */
 };
 
 static bool ask_keys(void *arg, char *ret_state, size_t cap)
@@ -41,12 +42,15 @@ static bool ask_services(void *arg, char *ret_state, size_t cap)
     return true;
 }
 
+/* Every second, and at SIGHUP; a file that stays wrong is told once. */
 static void refresh_keys(void *arg)
 {
     struct gateway *g = arg;
     struct fault fault;
-    if (token_keys_refresh(g->verifier, &fault) != ERR_OK)
-        log_warn(g->log, "keep the keys there are: %s", fault.why);
+    bool fails = token_keys_refresh(g->verifier, &fault) != ERR_OK;
+    if (fails && !g->keys_fail)
+        log_warn(g->log, "the keys stay as they are: %s", fault.why);
+    g->keys_fail = fails;
 }
 
 /* Every wrong setting and route at once. */
@@ -124,7 +128,7 @@ static enum err run(struct gateway *g, struct fault *fault)
 
 int main(int argc, char **argv)
 {
-    static struct gateway g; /* zeroed, and too large for the stack */
+    struct gateway g = {0};
     struct fault fault = {.err = ERR_OK};
     arena_init(&g.arena);
     process_signals_block();
