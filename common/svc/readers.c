@@ -37,6 +37,7 @@ struct read {
     struct queue_link link; /* first */
     struct call *call;
     reader_query *query;
+    http_handler *then; /* NULL: the query answers */
 };
 
 bool readers_are_up(struct readers *r)
@@ -61,25 +62,35 @@ static void turn_away(struct readers *r)
     }
 }
 
-enum err readers_submit(struct readers *r, struct call *call, reader_query *query)
-{
-    if (!readers_are_up(r))
-        return away(call);
-
-    call_defer(call);
-    readers_pass(r, call, query);
-    return ERR_OK;
-}
-
-void readers_pass(struct readers *r, struct call *call, reader_query *query)
+static void put(struct readers *r, struct call *call, reader_query *query, http_handler *then)
 {
     struct read *read = ARENA_NEW(&call->arena, struct read);
-    *read = (struct read){.call = call, .query = query};
+    *read = (struct read){.call = call, .query = query, .then = then};
     if (!queue_put(&r->queue, &read->link))
         call_finish(call, fault_set(&call->fault, ERR_BUSY, "%d reads wait already", READERS_QUEUE_MAX));
     /* The last reader may have gone, and have turned away what waited, just before this was put. */
     if (!readers_are_up(r))
         turn_away(r);
+}
+
+enum err readers_submit_then(struct readers *r, struct call *call, reader_query *query, http_handler *then)
+{
+    if (!readers_are_up(r))
+        return away(call);
+
+    call_defer(call);
+    put(r, call, query, then);
+    return ERR_OK;
+}
+
+enum err readers_submit(struct readers *r, struct call *call, reader_query *query)
+{
+    return readers_submit_then(r, call, query, NULL);
+}
+
+void readers_pass(struct readers *r, struct call *call, reader_query *query)
+{
+    put(r, call, query, NULL);
 }
 
 /* ---- one call ---- */
@@ -126,6 +137,11 @@ static void serve(struct reader *x, struct read *read)
     enum err e = run(x, call, read->query);
     counter_add(r->queries, 1);
     histogram_observe(r->seconds, (double)(clock_mono_ns() - started) / (double)NS_PER_S);
+    if (e == ERR_OK && read->then != NULL) {
+        e = read->then(call);
+        if (e == ERR_OK)
+            return; /* somebody else has the call, and `read` in it */
+    }
     call_finish(call, e);
 }
 

@@ -24,6 +24,9 @@ MUST_CHECK enum err readers_open(const struct db_conf *db, int threads, struct l
 void readers_close(struct readers *r); /* what waits is answered 503; NULL is fine */
 /* Usual last line of a GET handler: `return readers_submit(app->service->readers, call, query_orders);` */
 MUST_CHECK enum err readers_submit(struct readers *r, struct call *call, reader_query *query);
+/* For a call that goes on after its query: `then` takes it over, on the reader's thread and still deferred. It returns ERR_OK
+ * when it has handed the call on (it must not wait itself); with any other error, and with a query's, the call is finished. */
+MUST_CHECK enum err readers_submit_then(struct readers *r, struct call *call, reader_query *query, http_handler *then);
 /* The same for a call that is deferred already, from whatever thread has it: it is finished in any case. */
 void readers_pass(struct readers *r, struct call *call, reader_query *query);
 bool readers_are_up(struct readers *r); /* at least one connection is open */
