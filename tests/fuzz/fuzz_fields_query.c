@@ -49,7 +49,7 @@ static void check_complaints(const struct field_errors *errors)
 
 static void check_list(const struct list *list)
 {
-    assert(list->customer_id >= 0 && list->limit >= 0 && list->limit <= 200 && list->statuses <= 7);
+    assert(list->customer_id >= 0 && list->limit >= 1 && list->limit <= 200 && list->statuses <= 7);
     assert(list->side >= -1 && list->side <= 2);
     assert(list->asset == NULL || (strlen(list->asset) >= 1 && strlen(list->asset) <= 12));
     assert(list->iban == NULL || (strlen(list->iban) >= 15 && strlen(list->iban) <= 34));
@@ -59,7 +59,7 @@ static void check_list(const struct list *list)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena arena;
-    struct list list;
+    struct list list = {.limit = 50};
     struct field_errors errors = {.count = 0};
     arena_init(&arena);
     if (fields_of_query(LIST, (struct str){(const char *)data, size}, &arena, &list, &errors) == ERR_OK)

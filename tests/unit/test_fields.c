@@ -52,6 +52,8 @@ static const struct field ORDER[] = {
     FIELD_END,
 };
 
+enum { DEPTH_BEFORE = 50 };
+
 /* A reading, its arena and what came of it. */
 struct reading {
     struct arena arena;
@@ -64,6 +66,7 @@ static void read_body(struct reading *r, const char *body)
 {
     memset(r, 0, sizeof(*r));
     memset(&r->order, 0x55, sizeof(r->order)); /* absent fields must be set too */
+    r->order.depth = DEPTH_BEFORE;
     arena_init(&r->arena);
     struct json *root = NULL;
     struct fault fault = {0};
@@ -275,7 +278,7 @@ static void a_good_body_fills_the_struct(void **state)
     arena_done(&r.arena);
 }
 
-static void absent_fields_are_nothing_of_their_kind(void **state)
+static void absent_fields_are_nothing_of_their_kind_and_absent_integers_stay_as_they_were(void **state)
 {
     (void)state;
     struct reading r;
@@ -286,7 +289,7 @@ static void absent_fields_are_nothing_of_their_kind(void **state)
     assert_null(r.order.note);
     assert_int_equal(r.order.change, 0);
     assert_int_equal(r.order.customer_id, 0);
-    assert_int_equal(r.order.depth, 0);
+    assert_int_equal(r.order.depth, DEPTH_BEFORE);
     assert_false(r.order.dry_run);
     assert_int_equal(r.order.side, -1);
     assert_int_equal(r.order.from, 0);
@@ -516,7 +519,7 @@ int main(void)
         cmocka_unit_test(complaints_stop_at_their_maximum_and_long_names_are_cut),
         cmocka_unit_test(a_list_may_hold_a_thousand_and_not_one_more),
         cmocka_unit_test(a_good_body_fills_the_struct),
-        cmocka_unit_test(absent_fields_are_nothing_of_their_kind),
+        cmocka_unit_test(absent_fields_are_nothing_of_their_kind_and_absent_integers_stay_as_they_were),
         cmocka_unit_test(a_wrong_query_is_named_with_what_is_expected),
         cmocka_unit_test(a_good_query_fills_the_struct),
         cmocka_unit_test(an_empty_query_is_fine),
