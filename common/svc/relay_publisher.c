@@ -18,7 +18,7 @@ enum {
 
     DB_OPEN_MS = 2000,
     TOPICS_MS = 5000,
-    PRODUCER_MS = 10000,
+    PRODUCER_MS = 4000, /* the database session is not to fall asleep meanwhile (10 s) */
     POSITION_MS = 5000,
 
     BACKOFF_MIN_MS = 50,
