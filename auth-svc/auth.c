@@ -1,0 +1,115 @@
+#include "auth.h"
+
+#include "commands.h"
+#include "conf.h"
+#include "password_rule.h"
+#include "store.h"
+
+enum err auth_open(struct service *s, struct fault *fault)
+{
+    const struct auth_settings *settings = auth_settings_of(s);
+    struct auth *a = mem_alloc(sizeof *a);
+    s->app = a;
+    a->cost = (struct password_cost){(size_t)settings->password_memory_kib, (unsigned)settings->password_ops};
+    a->logins = metrics_counter(s->metrics, "logins_total", "Log-ins, by outcome.", "outcome=\"ok\"");
+    a->logins_refused = metrics_counter(s->metrics, "logins_total", "Log-ins, by outcome.", "outcome=\"refused\"");
+    a->unopened = metrics_gauge(s->metrics, "sagas_open", "Sagas under way, by state.",
+                                "saga=\"register\",state=\"NEW\"");
+    a->unopened_age = metrics_gauge(s->metrics, "sagas_oldest_seconds", "Age of the oldest saga under way.",
+                                    "saga=\"register\",state=\"NEW\"");
+
+    enum err e = password_start(fault);
+    if (e == ERR_OK)
+        e = token_signer_open(settings->signing_keys_dir, &a->signer, fault);
+    if (e == ERR_OK)
+        e = jwks_open(settings->service.jwks_file, s->verifier, &a->jwks, fault);
+    if (e == ERR_OK)
+        e = hashers_open((int)settings->password_workers, s->metrics, &a->hashers, fault);
+    if (e == ERR_OK)
+        password_hash_of_nobody(a->cost, a->nobody);
+    return e;
+}
+
+void auth_close(struct service *s)
+{
+    struct auth *a = auth_of(s);
+    hashers_close(a->hashers);
+    jwks_close(a->jwks);
+    token_signer_close(a->signer);
+    mem_free(a);
+}
+
+void auth_measure(void *app, struct db *db)
+{
+    struct auth *a = auth_of(app);
+    struct user_measures m;
+    if (!store_measure(db, &m))
+        return;
+    gauge_set(a->unopened, (double)m.unopened);
+    gauge_set(a->unopened_age, m.oldest ? (double)(clock_now_us() - m.oldest) / 1e6 : 0);
+    atomic_store(&a->admins, m.has_admin ? ADMINS_THERE : ADMINS_NONE);
+}
+
+/* ---- the first admin ---- */
+
+static void tell_once(struct service *s, const char *what, const char *why)
+{
+    struct auth *a = auth_of(s);
+    if (!a->told_no_admin)
+        log_error(s->log, "there is no admin, and none can be made: %s %s", what, why);
+    a->told_no_admin = true;
+}
+
+static enum err submit_admin(struct service *s, const char *hash, struct fault *fault)
+{
+    struct lane_item *item = lane_item_new(false);
+    struct register_user *cmd = ARENA_NEW(&item->own_arena, struct register_user);
+    cmd->username = USER_FIRST_ADMIN;
+    cmd->full_name = "First Admin";
+    cmd->password_hash = arena_strdup(&item->own_arena, hash);
+    item->verb = &AUTH_FIRST_ADMIN;
+    item->args = cmd;
+    enum err e = lane_submit(s->lane, item);
+    if (e == ERR_OK)
+        return ERR_OK;
+    *fault = item->fault;
+    lane_item_free(item);
+    return e;
+}
+
+/* If it comes to nothing, the next measure finds no admin again, and this is done again. */
+static void make_first_admin(struct service *s, const char *password)
+{
+    struct auth *a = auth_of(s);
+    struct fault fault;
+    char hash[PASSWORD_HASH_MAX];
+    atomic_store(&a->admins, ADMINS_ASKED_FOR);
+    enum err e = password_hash(a->cost, password, hash, &fault);
+    if (e == ERR_OK)
+        e = submit_admin(s, hash, &fault);
+    if (e != ERR_OK)
+        log_warn(s->log, "the first admin is not made yet: %s", fault.why);
+}
+
+static void tend_first_admin(struct service *s)
+{
+    const char *password = auth_settings_of(s)->admin_password;
+    if (atomic_load(&auth_of(s)->admins) != ADMINS_NONE || !lane_is_held(s->lane))
+        return;
+
+    const char *complaint = password ? password_complaint(password, USER_FIRST_ADMIN) : NULL;
+    if (!password)
+        tell_once(s, "put a password into a file,", "name that file in ADMIN_PASSWORD_FILE and start again");
+    else if (complaint)
+        tell_once(s, "the password in ADMIN_PASSWORD_FILE", complaint);
+    else
+        make_first_admin(s, password);
+}
+
+void auth_tick(struct service *s)
+{
+    struct fault fault;
+    enum err e = jwks_refresh(auth_of(s)->jwks, &fault);
+    (void)e; /* the keys there are stay; service.c reads the same file and logs why */
+    tend_first_admin(s);
+}

@@ -1,0 +1,383 @@
+#include "store.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define uthash_malloc(size) arena_alloc(b->arena, size) /* tables live and die with the batch's arena */
+#define uthash_free(pointer, size) ((void)0)
+#include <uthash.h>
+
+#define USER_COLUMNS "u.customer_id, u.username, u.full_name, u.role, u.status, u.opened, u.create_date"
+
+/* Locked in key order, so that two lanes never wait for each other in a ring. */
+static const struct db_stmt LOCK_USERS = {
+    "users_lock",
+    "SELECT " USER_COLUMNS
+    " FROM app_user u WHERE u.customer_id = ANY ($1::bigint[]) ORDER BY u.customer_id FOR UPDATE",
+};
+static const struct db_stmt LOAD_NAMES = {
+    "users_names",
+    "SELECT username FROM app_user WHERE username = ANY ($1::text[])",
+};
+static const struct db_stmt LOAD_ADMINS = {
+    "users_admins",
+    "SELECT EXISTS (SELECT FROM app_user WHERE role = 'ADMIN')",
+};
+/* A batch that is rolled back leaves a gap in the numbers, and nobody minds. */
+static const struct db_stmt NEXT_IDS = {
+    "users_next_ids",
+    "SELECT nextval('customer_id') FROM generate_series(1, $1::integer)",
+};
+static const struct db_stmt INSERT_USERS = {
+    "users_insert",
+    "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
+    "update_date) "
+    "SELECT g.customer_id, g.username, g.full_name, g.role, 'ACTIVE', g.password_hash, false, $1, $1 "
+    "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) "
+    "AS g (customer_id, username, full_name, role, password_hash)",
+};
+static const struct db_stmt OPEN_USERS = {
+    "users_open",
+    "UPDATE app_user u SET opened = true, update_date = $1 WHERE u.customer_id = ANY ($2::bigint[])",
+};
+static const struct db_stmt INSERT_SESSIONS = {
+    "sessions_insert",
+    "INSERT INTO session (id, family, customer_id, refresh_hash, peer, create_date, expire_date) "
+    "SELECT g.id, g.family, g.customer_id, g.refresh_hash, g.peer, g.create_date, g.expire_date "
+    "FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[]) "
+    "AS g (id, family, customer_id, refresh_hash, peer, create_date, expire_date)",
+};
+static const struct db_stmt READ_LOGIN = {
+    "users_read_login",
+    "SELECT " USER_COLUMNS ", u.password_hash FROM app_user u WHERE u.username = $1",
+};
+static const struct db_stmt READ_USERS = {
+    "users_read",
+    "SELECT " USER_COLUMNS " FROM app_user u WHERE u.customer_id = ANY ($1::bigint[])",
+};
+static const struct db_stmt MEASURE = {
+    "users_measure",
+    "SELECT count(*), min(create_date), EXISTS (SELECT FROM app_user WHERE role = 'ADMIN') FROM app_user WHERE NOT "
+    "opened",
+};
+
+/* ---- rows ---- */
+
+static int index_of(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+static void read_row(struct arena *arena, const struct db_rows *rows, int r, struct user *ret)
+{
+    *ret = (struct user){
+        .customer_id = db_i64(rows, r, 0),
+        .username = arena_strdup(arena, db_text(rows, r, 1)),
+        .full_name = arena_strdup(arena, db_text(rows, r, 2)),
+        .role = (enum token_role)index_of(USER_ROLES, db_text(rows, r, 3)),
+        .status = (enum user_status)index_of(USER_STATUSES, db_text(rows, r, 4)),
+        .opened = db_bool(rows, r, 5),
+        .create_date = db_time(rows, r, 6),
+    };
+}
+
+/* ---- a batch: what it loads ---- */
+
+struct batch_user {
+    struct user user; /* first: a struct user * of ours is a struct batch_user * */
+    bool is_new, was_opened;
+    UT_hash_handle hh;
+};
+struct batch_session {
+    struct session session;
+    struct batch_session *next;
+};
+struct taken_name {
+    const char *name;
+    UT_hash_handle hh;
+};
+
+static struct users_batch *state_of(struct batch *b)
+{
+    struct users_batch *s = b->state;
+    if (!s->ready) {
+        s->ready = true;
+        s->sessions_end = &s->sessions;
+        db_array_init(&s->ids);
+        db_array_init(&s->new_names);
+    }
+    return s;
+}
+
+void store_want_user(struct batch *b, int64_t customer_id)
+{
+    db_array_i64(&state_of(b)->ids, customer_id);
+}
+
+void store_want_new_user(struct batch *b, const char *username)
+{
+    db_array_text(&state_of(b)->new_names, username);
+}
+
+void store_want_admins(struct batch *b)
+{
+    state_of(b)->admins_wanted = true;
+}
+
+static void keep(struct batch *b, struct batch_user *u)
+{
+    HASH_ADD(hh, state_of(b)->users, user.customer_id, sizeof u->user.customer_id, u);
+}
+
+static void take_name(struct batch *b, const char *username)
+{
+    struct taken_name *taken = ARENA_NEW(b->arena, struct taken_name);
+    taken->name = arena_strdup(b->arena, username);
+    HASH_ADD_KEYPTR(hh, state_of(b)->names, taken->name, strlen(taken->name), taken);
+}
+
+static void on_users(void *arg, const struct db_rows *rows)
+{
+    struct batch *b = arg;
+    for (int r = 0; r < db_count(rows); r++) {
+        struct batch_user *u = ARENA_NEW(b->arena, struct batch_user);
+        read_row(b->arena, rows, r, &u->user);
+        keep(b, u);
+    }
+}
+
+static void on_names(void *arg, const struct db_rows *rows)
+{
+    struct batch *b = arg;
+    for (int r = 0; r < db_count(rows); r++)
+        take_name(b, db_text(rows, r, 0));
+}
+
+static void on_admins(void *arg, const struct db_rows *rows)
+{
+    struct batch *b = arg;
+    state_of(b)->has_admin = db_bool(rows, 0, 0);
+}
+
+static void on_new_ids(void *arg, const struct db_rows *rows)
+{
+    struct batch *b = arg;
+    struct users_batch *s = state_of(b);
+    s->new_id_count = (size_t)db_count(rows);
+    s->new_ids = ARENA_ARRAY(b->arena, int64_t, s->new_id_count + 1);
+    for (int r = 0; r < db_count(rows); r++)
+        s->new_ids[r] = db_i64(rows, r, 0);
+}
+
+static void load_for_new(struct batch *b, struct users_batch *s)
+{
+    struct db_args count = db_args(b->arena), names = db_args(b->arena);
+    db_arg_i64(&count, (int64_t)s->new_names.count);
+    db_arg_array(&names, &s->new_names);
+    db_enqueue(b->db, &LOAD_NAMES, &names, on_names, b);
+    db_enqueue(b->db, &NEXT_IDS, &count, on_new_ids, b);
+}
+
+void store_load_batch(struct batch *b)
+{
+    struct users_batch *s = state_of(b);
+    if (s->ids.count) {
+        struct db_args args = db_args(b->arena);
+        db_arg_array(&args, &s->ids);
+        db_enqueue(b->db, &LOCK_USERS, &args, on_users, b);
+    }
+    if (s->new_names.count)
+        load_for_new(b, s);
+    if (s->admins_wanted)
+        db_enqueue(b->db, &LOAD_ADMINS, &(struct db_args){.count = 0}, on_admins, b);
+    db_array_done(&s->ids);
+    db_array_done(&s->new_names);
+}
+
+/* ---- a batch: what is decided on it ---- */
+
+struct user *store_user(struct batch *b, int64_t customer_id)
+{
+    struct batch_user *u;
+    HASH_FIND(hh, state_of(b)->users, &customer_id, sizeof customer_id, u);
+    return u ? &u->user : NULL;
+}
+
+bool store_name_is_taken(struct batch *b, const char *username)
+{
+    struct taken_name *taken;
+    HASH_FIND_STR(state_of(b)->names, username, taken);
+    return taken != NULL;
+}
+
+bool store_has_admin(const struct batch *b)
+{
+    return ((const struct users_batch *)b->state)->has_admin;
+}
+
+struct user *store_add_user(struct batch *b, const struct user *user)
+{
+    struct users_batch *s = state_of(b);
+    struct batch_user *u = ARENA_NEW(b->arena, struct batch_user);
+    assert(s->new_ids_given < s->new_id_count);
+    u->user = *user;
+    u->user.customer_id = s->new_ids[s->new_ids_given++];
+    u->is_new = true;
+    keep(b, u);
+    take_name(b, user->username);
+    s->has_admin |= user->role == ROLE_ADMIN;
+    return &u->user;
+}
+
+void store_touch_opened(struct batch *b, struct user *user)
+{
+    (void)b;
+    ((struct batch_user *)user)->was_opened = true;
+}
+
+void store_add_session(struct batch *b, const struct session *session)
+{
+    struct users_batch *s = state_of(b);
+    struct batch_session *x = ARENA_NEW(b->arena, struct batch_session);
+    x->session = *session;
+    *s->sessions_end = x;
+    s->sessions_end = &x->next;
+}
+
+void store_each_opened(struct batch *b, void (*opened)(void *arg, const struct user *u), void *arg)
+{
+    for (const struct batch_user *u = state_of(b)->users; u; u = u->hh.next)
+        if (u->was_opened)
+            opened(arg, &u->user);
+}
+
+/* ---- a batch: what it saves ---- */
+
+/* All arrays but the first, which is `first`, a time. Empty: nothing is done. */
+static void save(struct batch *b, const struct db_stmt *stmt, const time_us_t *first, struct db_array *const *all,
+                 size_t count)
+{
+    bool any = all[0]->count > 0;
+    struct db_args args = db_args(b->arena);
+    if (first)
+        db_arg_time(&args, *first);
+    for (size_t i = 0; i < count; i++) {
+        db_arg_array(&args, all[i]);
+        db_array_done(all[i]);
+    }
+    if (any)
+        db_enqueue(b->db, stmt, &args, NULL, NULL);
+}
+
+static void save_new(struct batch *b, const struct users_batch *s)
+{
+    struct db_array id, username, full_name, role, hash;
+    struct db_array *all[] = {&id, &username, &full_name, &role, &hash};
+    enum { COUNT = sizeof all / sizeof all[0] };
+    for (size_t i = 0; i < COUNT; i++)
+        db_array_init(all[i]);
+    for (const struct batch_user *u = s->users; u; u = u->hh.next) {
+        if (!u->is_new)
+            continue;
+        db_array_i64(&id, u->user.customer_id);
+        db_array_text(&username, u->user.username);
+        db_array_text(&full_name, u->user.full_name);
+        db_array_text(&role, USER_ROLES[u->user.role]);
+        db_array_text(&hash, u->user.password_hash);
+    }
+    save(b, &INSERT_USERS, &b->now, all, COUNT);
+}
+
+static void save_opened(struct batch *b, const struct users_batch *s)
+{
+    struct db_array id, *all[] = {&id};
+    db_array_init(&id);
+    for (const struct batch_user *u = s->users; u; u = u->hh.next)
+        if (u->was_opened)
+            db_array_i64(&id, u->user.customer_id);
+    save(b, &OPEN_USERS, &b->now, all, 1);
+}
+
+static void save_sessions(struct batch *b, const struct users_batch *s)
+{
+    struct db_array id, family, customer, hash, peer, create_date, expire_date;
+    struct db_array *all[] = {&id, &family, &customer, &hash, &peer, &create_date, &expire_date};
+    enum { COUNT = sizeof all / sizeof all[0] };
+    for (size_t i = 0; i < COUNT; i++)
+        db_array_init(all[i]);
+    for (const struct batch_session *x = s->sessions; x; x = x->next) {
+        db_array_uuid(&id, x->session.id);
+        db_array_uuid(&family, x->session.family);
+        db_array_i64(&customer, x->session.customer_id);
+        db_array_text(&hash, x->session.refresh_hash);
+        db_array_text(&peer, x->session.peer);
+        db_array_time(&create_date, x->session.create_date);
+        db_array_time(&expire_date, x->session.expire_date);
+    }
+    save(b, &INSERT_SESSIONS, NULL, all, COUNT);
+}
+
+void store_save_batch(struct batch *b)
+{
+    const struct users_batch *s = state_of(b);
+    save_new(b, s);
+    save_opened(b, s);
+    save_sessions(b, s);
+}
+
+/* ---- reads ---- */
+
+enum err store_read_login(struct db *db, struct arena *arena, const char *username, struct user **ret,
+                          struct fault *fault)
+{
+    struct db_args args = db_args(arena);
+    db_arg_text(&args, username);
+    CLEANUP_ROWS struct db_rows *rows = NULL;
+    enum err e = db_query(db, &READ_LOGIN, &args, &rows, fault);
+    if (e)
+        return e;
+    *ret = NULL;
+    if (db_count(rows) == 0)
+        return ERR_OK;
+    *ret = ARENA_NEW(arena, struct user);
+    read_row(arena, rows, 0, *ret);
+    (*ret)->password_hash = arena_strdup(arena, db_text(rows, 0, 7));
+    return ERR_OK;
+}
+
+enum err store_read_users(struct db *db, struct arena *arena, const int64_t *ids, size_t count, struct user **ret,
+                          size_t *ret_count, struct fault *fault)
+{
+    struct db_array array;
+    db_array_init(&array);
+    for (size_t i = 0; i < count; i++)
+        db_array_i64(&array, ids[i]);
+    struct db_args args = db_args(arena);
+    db_arg_array(&args, &array);
+    db_array_done(&array);
+
+    CLEANUP_ROWS struct db_rows *rows = NULL;
+    enum err e = db_query(db, &READ_USERS, &args, &rows, fault);
+    if (e)
+        return e;
+    *ret_count = (size_t)db_count(rows);
+    *ret = ARENA_ARRAY(arena, struct user, *ret_count + 1);
+    for (int r = 0; r < db_count(rows); r++)
+        read_row(arena, rows, r, &(*ret)[r]);
+    return ERR_OK;
+}
+
+bool store_measure(struct db *db, struct user_measures *ret)
+{
+    CLEANUP_ROWS struct db_rows *rows = NULL;
+    struct fault fault;
+    if (db_query(db, &MEASURE, &(struct db_args){.count = 0}, &rows, &fault))
+        return false;
+    ret->unopened = db_i64(rows, 0, 0);
+    ret->oldest = db_null(rows, 0, 1) ? 0 : db_time(rows, 0, 1);
+    ret->has_admin = db_bool(rows, 0, 2);
+    return true;
+}

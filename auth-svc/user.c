@@ -1,0 +1,36 @@
+#include "user.h"
+
+#include <string.h>
+
+const char *const USER_STATUSES[] = {"ACTIVE", "DISABLED", NULL};
+const char *const USER_ROLES[] = {[ROLE_CUSTOMER] = "CUSTOMER", [ROLE_ADMIN] = "ADMIN", NULL};
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool user_name_normalise(const char *text, char ret_name[USER_NAME_MAX + 1])
+{
+    size_t len = 0;
+    for (; text[len] != '\0'; len++) {
+        if (len == USER_NAME_MAX)
+            return false;
+        ret_name[len] = lower(text[len]);
+    }
+    ret_name[len] = '\0';
+    return len >= USER_NAME_MIN && strspn(ret_name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+bool user_may_log_in(const struct user *u)
+{
+    return u->status == USER_ACTIVE;
+}
+
+bool user_open(struct user *u)
+{
+    if (u->opened)
+        return false;
+    u->opened = true;
+    return true;
+}
