@@ -7,11 +7,18 @@
 
 enum { ATTEMPTS_MAX = 2, NUMBER_TEXT_MAX = 24 };
 
-/* One call's forwarding. */
+/* Writes into memory that was measured before. */
+struct writer {
+    char *begin, *at, *end;
+};
+
+/* One call's forwarding. What it needs of the request is taken at the beginning: a call that is cut off loses the rest. */
 struct proxying {
     struct exchange exchange;
     struct call *call;
+    struct upstream_pools *pools;
     const struct forward *forward;
+    struct writer head; /* the request's, but for its end, which each attempt writes */
     int attempts;
     int status;      /* of the service's answer; 0: none yet */
     unsigned given;  /* bit i: GIVEN_BACK[i] came */
@@ -36,11 +43,6 @@ static bool is_passed_on(struct str name)
             return true;
     return false;
 }
-
-/* Writes into memory that was measured before. */
-struct writer {
-    char *at, *end;
-};
 
 static void put(struct writer *w, struct str s)
 {
@@ -69,9 +71,9 @@ enum { OWN_TEXT_MAX = 512 };
 _Static_assert(OWN_TEXT_MAX > HTTP_REQUEST_ID_MAX + TRACE_TEXT_MAX + 48 + 2 * NUMBER_TEXT_MAX + 192,
                "our own headers fit");
 
-static size_t head_size(const struct call *call, const char *path, struct str host)
+static size_t head_size(const struct call *call, struct str host)
 {
-    size_t size = OWN_TEXT_MAX + strlen(path) + call->query.len + host.len;
+    size_t size = OWN_TEXT_MAX + strlen(call->path) + call->query.len + host.len;
     for (size_t i = 0; i < call->header_count; i++)
         size += strlen(call->headers[i].name) + strlen(call->headers[i].value) + sizeof(": \r\n");
     return size;
@@ -95,12 +97,12 @@ static void put_request_line(struct writer *w, const struct call *call)
     put(w, STR(" HTTP/1.1\r\n"));
 }
 
-static struct str write_head(struct call *call, const struct upstream *u, mono_ns_t left)
+static struct writer begin_head(struct call *call, const struct upstream *u)
 {
     struct str host = str_of(u->name);
-    size_t size = head_size(call, call->path, host);
+    size_t size = head_size(call, host);
     char *text = arena_alloc(&call->arena, size), trace[TRACE_TEXT_MAX];
-    struct writer w = {text, text + size};
+    struct writer w = {text, text, text + size};
     put_request_line(&w, call);
     put_header(&w, STR("Host"), host);
     for (size_t i = 0; i < call->header_count; i++) {
@@ -112,11 +114,16 @@ static struct str write_head(struct call *call, const struct upstream *u, mono_n
     put_header(&w, STR("X-Request-Id"), str_of(call->request_id));
     put_header(&w, STR("traceparent"), str_of(trace));
     put_header(&w, STR("X-Forwarded-For"), str_of(call->peer));
-    put_number(&w, STR("X-Request-Deadline-Ms"), left / NS_PER_MS);
     if (call->body.len > 0 || call->method == HTTP_POST || call->method == HTTP_PUT || call->method == HTTP_PATCH)
         put_number(&w, STR("Content-Length"), (int64_t)call->body.len);
+    return w;
+}
+
+static struct str end_head(struct writer w, mono_ns_t left)
+{
+    put_number(&w, STR("X-Request-Deadline-Ms"), left / NS_PER_MS);
     put(&w, STR("\r\n"));
-    return (struct str){text, (size_t)(w.at - text)};
+    return (struct str){w.begin, (size_t)(w.at - w.begin)};
 }
 
 /* ---- what comes back ---- */
@@ -174,7 +181,8 @@ static bool only_reads(const struct call *call)
 /* May the same request arrive twice? RFC 9110 section 9.2.2, or the service sees to it. */
 static bool is_repeatable(const struct call *call)
 {
-    return call->method != HTTP_POST && call->method != HTTP_PATCH ? true : call->idempotency_key != NULL;
+    bool by_method = call->method != HTTP_POST && call->method != HTTP_PATCH;
+    return by_method || call->idempotency_key != NULL;
 }
 
 static bool may_send_again(const struct proxying *p)
@@ -257,15 +265,14 @@ static void attempt(struct proxying *p)
 {
     struct call *call = p->call;
     struct exchange *x = &p->exchange;
-    const struct routes *routes = call->app;
     x->started = clock_mono_ns();
     if (x->started >= x->deadline) {
         finish(p, fault_set(&call->fault, ERR_UPSTREAM_TIMEOUT, "the deadline was over before the request was sent"));
         return;
     }
     p->attempts++;
-    x->head = write_head(call, &routes->upstreams.items[x->upstream], x->deadline - x->started);
-    exchange_start(call_local(call), x);
+    x->head = end_head(p->head, x->deadline - x->started);
+    exchange_start(p->pools, x);
 }
 
 enum err proxy_request(struct call *call)
@@ -274,6 +281,8 @@ enum err proxy_request(struct call *call)
     struct proxying *p = ARENA_NEW(&call->arena, struct proxying);
     p->call = call;
     p->forward = &routes->forward[call->route - routes->http];
+    p->head = begin_head(call, &routes->upstreams.items[p->forward->upstream]);
+    p->pools = call_local(call);
     p->headers_before = call->reply_header_count;
     mono_ns_t ours = call->started + p->forward->timeout_ms * NS_PER_MS;
     p->exchange.upstream = p->forward->upstream;

@@ -153,7 +153,7 @@ static void a_service_that_does_not_answer_is_a_504_at_the_deadline(void **state
         raw_say(client, REQUESTS[i]);
         int service = service_accept();
         assert_true(raw_hear(service));
-        assert_true(atoi(raw_header("X-Request-Deadline-Ms")) <= SHORT_MS);
+        assert_true(strtol(raw_header("X-Request-Deadline-Ms"), NULL, 10) <= SHORT_MS);
         raw_say(service, "HTTP/1.1 200 OK\r\nContent-Le");
         expect_problem(client, 504, "outcome_unknown");
         int64_t took_ms = (clock_mono_ns() - began) / NS_PER_MS;
@@ -171,7 +171,7 @@ static void a_client_may_be_less_patient_than_the_route(void **state)
     raw_say(client, "GET /orders HTTP/1.1\r\nHost: x\r\nX-Request-Deadline-Ms: 100\r\n\r\n");
     int service = service_accept();
     assert_true(raw_hear(service));
-    assert_true(atoi(raw_header("X-Request-Deadline-Ms")) <= 100);
+    assert_true(strtol(raw_header("X-Request-Deadline-Ms"), NULL, 10) <= 100);
     expect_problem(client, 504, "outcome_unknown");
     close(service);
     close(client);
@@ -369,7 +369,7 @@ static void the_service_gets_what_it_may_trust(void **state)
     assert_string_not_equal(raw_header("X-Request-Id"), "11111111");
     assert_true(str_starts(raw_header("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-"));
     assert_null(strstr(raw_header("traceparent"), "b7ad6b7169203331"));
-    assert_in_range(atoi(raw_header("X-Request-Deadline-Ms")), 2000, 3000);
+    assert_in_range(strtol(raw_header("X-Request-Deadline-Ms"), NULL, 10), 2000, 3000);
 
     char request_id[128];
     snprintf(request_id, sizeof(request_id), "%s", raw_header("X-Request-Id"));

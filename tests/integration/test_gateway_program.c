@@ -79,7 +79,7 @@ static const char *make_token(enum token_role role)
 {
     struct token_signer *signer;
     struct fault fault;
-    char *token;
+    char *token = NULL;
     int64_t now = clock_now_us() / US_PER_S;
     struct token_claims claims = {
         .customer_id = 7, .role = role, .sid = uuid_v7(), .iat = now, .exp = now + TOKEN_LIFE_S};

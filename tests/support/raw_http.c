@@ -126,7 +126,7 @@ bool raw_hear(int fd)
 
 int raw_status(void)
 {
-    return atoi(heard + sizeof("HTTP/1.1 ") - 1);
+    return (int)strtol(heard + sizeof("HTTP/1.1 ") - 1, NULL, 10);
 }
 
 const char *raw_header(const char *name)
