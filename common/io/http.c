@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/filter.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -25,10 +24,7 @@ enum {
     CONNECTIONS_DEFAULT = 4096,
     CONNECTION_MEMORY = 32 * 1024, /* the library's pool; above 32 KiB every connection costs an mmap */
     INACTIVITY_S = 15,
-    BACKLOG = 4096,
     BACKLOG_ROUNDS_MAX = 512, /* of ten accepts each, when draining */
-    FREE_CALLS_MAX = 256,     /* kept a thread; about 7 KiB each */
-    KEPT_BUF_MAX = 64 * 1024, /* of a free call's buffers */
     ACCESS_FLUSH_MS = 100,
     COMMON_HEADERS_MAX = 5,
 };
@@ -66,8 +62,7 @@ struct http_thread {
     pthread_t id;
     bool started;
     void *local;
-    struct call *calls, *free_calls;
-    size_t free_count;
+    struct call_pool calls;
     size_t in_flight, suspended;
     struct gauge *active;
     struct buf line; /* the access log's scratch */
@@ -87,101 +82,7 @@ struct http_server {
     int thread_count;
 };
 
-struct call_slot {
-    struct call call;
-    struct call_private priv;
-};
-
-#define OWNER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
-
-/* ---- calls ---- */
-
-static void call_free(struct call *call)
-{
-    arena_done(&call->arena);
-    buf_done(&call->out);
-    buf_done(&call->problem_members);
-    buf_done(&call->log_members);
-    buf_done(&call->priv->body);
-    mem_free(OWNER_OF(call, struct call_slot, call));
-}
-
-static void buf_empty(struct buf *b)
-{
-    if (b->cap > KEPT_BUF_MAX)
-        buf_done(b);
-    buf_reset(b);
-}
-
-/* Clears all but what is kept for the next request (memory), and the list of field errors but for its count: it is long. */
-static void call_reset(struct call *call)
-{
-    struct call_private *priv = call->priv;
-    struct arena arena = call->arena;
-    struct buf out = call->out, problem = call->problem_members, log = call->log_members, body = priv->body;
-    arena_reset(&arena);
-    buf_empty(&out);
-    buf_empty(&problem);
-    buf_empty(&log);
-    buf_empty(&body);
-
-    size_t before = offsetof(struct call, errors), after = offsetof(struct call, problem_members);
-    memset(call, 0, before);
-    memset((char *)call + after, 0, sizeof *call - after);
-    call->errors.count = 0;
-    memset(priv, 0, sizeof *priv);
-    call->arena = arena;
-    call->out = out;
-    call->problem_members = problem;
-    call->log_members = log;
-    call->priv = priv;
-    priv->body = body;
-}
-
-static struct call *call_take(struct http_thread *t)
-{
-    struct call *call = t->free_calls;
-    if (call != NULL) {
-        t->free_calls = call->priv->next;
-        t->free_count--;
-        call_reset(call);
-    } else {
-        struct call_slot *slot = mem_alloc(sizeof *slot);
-        call = &slot->call;
-        call->priv = &slot->priv;
-        arena_init(&call->arena);
-    }
-    call->priv->thread = t;
-    call->priv->shared = &t->server->shared;
-    call->app = t->server->shared.conf.app;
-    call->priv->next = t->calls;
-    if (t->calls != NULL)
-        t->calls->priv->prev = call;
-    t->calls = call;
-    return call;
-}
-
-static void call_unlink(struct call *call)
-{
-    struct call_private *priv = call->priv;
-    if (priv->prev != NULL)
-        priv->prev->priv->next = priv->next;
-    else
-        priv->thread->calls = priv->next;
-    if (priv->next != NULL)
-        priv->next->priv->prev = priv->prev;
-}
-
-static void call_put_back(struct http_thread *t, struct call *call)
-{
-    if (t->free_count == FREE_CALLS_MAX) {
-        call_free(call);
-        return;
-    }
-    call->priv->next = t->free_calls;
-    t->free_calls = call;
-    t->free_count++;
-}
+/* ---- counting ---- */
 
 static void tell_drainer(struct http_server *s)
 {
@@ -419,8 +320,11 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
 {
     struct http_thread *t = arg;
     struct conn *c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    struct call *call = call_take(t);
+    struct call *call = call_take(&t->calls);
     struct call_private *priv = call->priv;
+    priv->shared = &t->server->shared;
+    priv->thread = t;
+    call->app = t->server->shared.conf.app;
     size_t len = strlen(target), kept = len <= HTTP_TARGET_MAX ? len : HTTP_TARGET_MAX + 1;
     priv->conn = c;
     priv->target_at = target;
@@ -608,8 +512,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
     c->call = NULL;
     account_call(call, aborted, &t->line);
     flush_soon(t, now);
-    call_unlink(call);
-    call_put_back(t, call);
+    call_put_back(&t->calls, call);
     conn_expect(c, STAGE_IDLE, now, t->server->shared.limits.idle_ms);
     count_in_flight(t, -1);
 }
@@ -727,13 +630,9 @@ static bool cut_off(struct http_thread *t, struct call *call)
 {
     int expected = CALL_DEFERRED;
     struct conn *c = call->priv->conn;
-    call_unlink(call); /* while it is still ours */
+    call_unlink(&t->calls, call); /* while it is still ours */
     if (!atomic_compare_exchange_strong(&call->priv->state, &expected, CALL_CUT_OFF)) {
-        call->priv->prev = NULL;
-        call->priv->next = t->calls;
-        if (t->calls != NULL)
-            t->calls->priv->prev = call;
-        t->calls = call;
+        call_link(&t->calls, call);
         return false;
     }
     c->call = NULL;
@@ -750,7 +649,7 @@ static void on_end(struct loop_task *task)
     struct call *next;
     atomic_fetch_add(&t->server->cut_off, (int)t->in_flight);
     t->ending = true;
-    for (struct call *call = t->calls; call != NULL; call = next) {
+    for (struct call *call = t->calls.under_way; call != NULL; call = next) {
         next = call->priv->next;
         if (atomic_load(&call->priv->state) == CALL_DEFERRED)
             (void)cut_off(t, call);
@@ -804,70 +703,6 @@ int http_server_drain(struct http_server *s, int timeout_ms)
 
 /* ---- opening and closing ---- */
 
-static enum err resolve(const char *listen_text, struct addrinfo **ret, struct fault *fault)
-{
-    char host[64];
-    const char *colon = strrchr(listen_text, ':');
-    struct str h = {listen_text, colon == NULL ? 0 : (size_t)(colon - listen_text)};
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
-    if (h.len >= 2 && h.data[0] == '[' && h.data[h.len - 1] == ']')
-        h = (struct str){h.data + 1, h.len - 2};
-    bool fits = str_copy(host, sizeof host, h);
-    if (colon == NULL || !fits || getaddrinfo(host[0] == '\0' ? NULL : host, colon + 1, &hints, ret) != 0)
-        return fault_set(fault, ERR_CONF, "listen on \"%s\": it must be an IP address, a colon and a port",
-                         listen_text);
-    return ERR_OK;
-}
-
-/* The first socket is bound without SO_REUSEPORT, so that a port that another process serves is refused and not shared. */
-static int bind_socket(const struct sockaddr *addr, socklen_t len, bool first)
-{
-    int on = 1;
-    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (!first)
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-    bool bound = bind(fd, addr, len) == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
-    if (bound && listen(fd, BACKLOG) == 0)
-        return fd;
-    int reason = errno;
-    close(fd);
-    errno = reason;
-    return -1;
-}
-
-static int port_of(const struct sockaddr_storage *addr)
-{
-    if (addr->ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)(const void *)addr)->sin6_port);
-    return ntohs(((const struct sockaddr_in *)(const void *)addr)->sin_port);
-}
-
-/* With port 0 the kernel chooses one for the first socket; the others take the same. */
-static enum err bind_all(struct http_server *s, int *ret_fds, struct fault *fault)
-{
-    const char *listen_text = s->shared.conf.listen;
-    struct sockaddr_storage addr = {0};
-    struct addrinfo *info;
-    enum err e = resolve(listen_text, &info, fault);
-    if (e != ERR_OK)
-        return e;
-    socklen_t len = info->ai_addrlen;
-    memcpy(&addr, info->ai_addr, len);
-    freeaddrinfo(info);
-
-    for (int i = 0; i < s->thread_count; i++) {
-        ret_fds[i] = bind_socket((const struct sockaddr *)&addr, len, i == 0);
-        if (ret_fds[i] < 0)
-            return fault_set(fault, ERR_CONF, "listen on \"%s\": %s", listen_text, strerror(errno));
-        (void)getsockname(ret_fds[i], (struct sockaddr *)&addr, &len);
-    }
-    s->port = port_of(&addr);
-    return ERR_OK;
-}
-
 static unsigned share(int all, int threads)
 {
     return (unsigned)((all + threads - 1) / threads);
@@ -913,14 +748,10 @@ static enum err thread_open(struct http_thread *t, int listen_fd, struct fault *
 
 static void thread_close(struct http_thread *t)
 {
-    struct call *call;
     assert(!t->started);
     if (t->daemon != NULL)
         MHD_stop_daemon(t->daemon);
-    while ((call = t->free_calls) != NULL) {
-        t->free_calls = call->priv->next;
-        call_free(call);
-    }
+    call_pool_done(&t->calls);
     buf_done(&t->line);
     loop_close(t->loop);
 }
@@ -954,7 +785,7 @@ static enum err open_all(struct http_server *s, struct fault *fault)
     memset(fds, -1, sizeof fds);
     enum err e = route_table_new(s->shared.conf.routes, &s->shared.routes, fault);
     if (e == ERR_OK)
-        e = bind_all(s, fds, fault);
+        e = http_listen(s->shared.conf.listen, s->thread_count, fds, &s->port, fault);
     for (; e == ERR_OK && opened < s->thread_count; opened++) {
         s->threads[opened].server = s;
         s->threads[opened].active = active_gauge(s, opened);

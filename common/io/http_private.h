@@ -1,7 +1,7 @@
 /* http_private.h — what the parts of the HTTP server tell each other; nobody else includes it but their tests.
  *
  * For     http.c (connections, threads, the only user of libmicrohttpd), http_frame.c (what happens around a handler),
- *         http_problem.c (error bodies), http_account.c (access log and metrics).
+ *         http_problem.c (error bodies), http_account.c (access log and metrics), http_call.c, http_listen.c.
  * Owns    see http.h.
  * Threads a call belongs to its loop's thread, or while deferred to whoever will finish it.
  */
@@ -9,6 +9,7 @@
 #define IO_HTTP_PRIVATE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "io/http.h"
 #include "io/http_hygiene.h"
@@ -69,6 +70,27 @@ struct call_private {
     struct http_head head;
     const char *allow;
 };
+
+#define OWNER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
+
+/* ---- http_call.c: a thread's calls, used again with their memory ---- */
+
+struct call_pool {
+    struct call *under_way, *free;
+    size_t free_count;
+};
+struct call *call_take(struct call_pool *pool); /* empty but for app, priv->shared, thread and conn: the caller's */
+void call_put_back(struct call_pool *pool, struct call *call);
+void call_link(struct call_pool *pool, struct call *call);
+void call_unlink(struct call_pool *pool, struct call *call); /* it is nobody's then: call_free */
+void call_free(struct call *call);
+void call_pool_done(struct call_pool *pool);
+
+/* ---- http_listen.c ---- */
+
+/* So many sockets that listen on one address; the kernel shares the connections out among them. On failure those that
+ * were opened are in ret_fds all the same. */
+MUST_CHECK enum err http_listen(const char *listen_text, int count, int *ret_fds, int *ret_port, struct fault *fault);
 
 /* ---- http_frame.c ---- */
 
