@@ -24,6 +24,7 @@ enum {
     CONNECTIONS_DEFAULT = 4096,
     CONNECTION_MEMORY = 32 * 1024, /* the library's pool; above 32 KiB every connection costs an mmap */
     INACTIVITY_S = 15,
+    HANDSHAKE_MS = 50,        /* when draining: how long one may take that has begun */
     BACKLOG_ROUNDS_MAX = 512, /* of ten accepts each, when draining */
     ACCESS_FLUSH_MS = 100,
     COMMON_HEADERS_MAX = 5,
@@ -66,7 +67,7 @@ struct http_thread {
     size_t in_flight, suspended;
     struct gauge *active;
     struct buf line; /* the access log's scratch */
-    struct loop_timer flush;
+    struct loop_timer flush, shut_door;
     struct loop_task quiesce, end;
     bool ending;
 };
@@ -74,7 +75,7 @@ struct http_thread {
 struct http_server {
     struct http_shared shared;
     int port;
-    atomic_int in_flight, conns, cut_off;
+    atomic_int in_flight, conns, listening, cut_off;
     atomic_bool draining;
     pthread_mutex_t mutex;  /* for the condition only */
     pthread_cond_t quieter; /* while draining: a call or a connection ended */
@@ -609,20 +610,43 @@ static bool is_readable(int fd)
     return poll(&p, 1, 0) == 1;
 }
 
-/* Who has been greeted by the kernel but not yet by us would be reset when the socket is closed. So first a filter keeps newcomers
- * out (their second knock comes a second later, and is refused), and then those that are in are taken. */
+/* Whoever has greeted or been greeted by the kernel, but not yet by us, would be reset when the socket is closed. So first a
+ * filter on the TCP header's flags keeps out who has not begun (his second knock comes a second later, and is refused). */
+static void keep_newcomers_out(int fd)
+{
+    enum { FLAGS_AT = 13, SYN = 0x02, ACK = 0x10 };
+    struct sock_filter drop_syn[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),   BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {sizeof drop_syn / sizeof drop_syn[0], drop_syn};
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+static int listen_fd_of(const struct http_thread *t)
+{
+    return MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
+}
+
 static void on_quiesce(struct loop_task *task)
 {
     struct http_thread *t = OWNER_OF(task, struct http_thread, quiesce);
-    int fd = MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    const struct sock_fprog program = {1, &drop};
-    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
-    for (int rounds = 0; rounds < BACKLOG_ROUNDS_MAX && is_readable(fd); rounds++)
+    keep_newcomers_out(listen_fd_of(t));
+    loop_timer_set(t->loop, &t->shut_door, clock_mono_ns() + HANDSHAKE_MS * NS_PER_MS);
+}
+
+/* Greetings are over by now: takes who is in, and closes. */
+static void on_shut_door(struct loop_timer *timer)
+{
+    struct http_thread *t = OWNER_OF(timer, struct http_thread, shut_door);
+    for (int rounds = 0; rounds < BACKLOG_ROUNDS_MAX && is_readable(listen_fd_of(t)); rounds++)
         (void)MHD_run(t->daemon);
-    fd = MHD_quiesce_daemon(t->daemon);
+    int fd = MHD_quiesce_daemon(t->daemon);
     if (fd >= 0)
         close(fd);
+    atomic_fetch_sub(&t->server->listening, 1);
+    tell_drainer(t->server);
 }
 
 /* Takes the call from its connection; it belongs to whoever will finish it. False: he just has. */
@@ -675,7 +699,8 @@ static void wait_until_quiet(struct http_server *s, mono_ns_t linger_end, mono_n
     pthread_mutex_lock(&s->mutex);
     for (;;) {
         mono_ns_t now = clock_mono_ns();
-        bool busy = atomic_load(&s->in_flight) > 0, open = atomic_load(&s->conns) > 0;
+        bool busy = atomic_load(&s->in_flight) > 0;
+        bool open = atomic_load(&s->conns) > 0 || atomic_load(&s->listening) > 0;
         mono_ns_t until = busy ? end : linger_end < end ? linger_end : end;
         if ((!busy && !open) || now >= until)
             break;
@@ -742,6 +767,7 @@ static enum err thread_open(struct http_thread *t, int listen_fd, struct fault *
     }
     t->watch = (struct loop_watch){on_daemon_ready, MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd};
     t->flush.fire = on_flush_timer;
+    t->shut_door.fire = on_shut_door;
     loop_hook(t->loop, before_wait, t);
     return loop_watch_add(t->loop, &t->watch, POLLIN, fault);
 }
@@ -821,6 +847,7 @@ enum err http_server_open_with(const struct http_server_conf *conf, const struct
         s->shared.conf.connections_max = CONNECTIONS_DEFAULT;
     s->shared.metrics = account_open(conf->metrics, conf->routes);
     s->thread_count = conf->threads;
+    atomic_store(&s->listening, conf->threads);
     s->threads = mem_alloc((size_t)conf->threads * sizeof *s->threads);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_condattr_init(&monotonic);
