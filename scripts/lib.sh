@@ -195,5 +195,10 @@ ready() {
     esac
 }
 
+# Ready, and its events flow: a service is ready without Kafka, but its answers would come late.
+flowing() {
+    [[ $(curl -fs --max-time 2 "http://127.0.0.1:$(operator_port_of "$1")/readyz?verbose") == *'relay ok'*'subscriber ok'* ]]
+}
+
 # last_log NAME [LINES]
 last_log() { tail -n "${2:-15}" "$LOG_DIR/$1/current" 2>/dev/null | sed 's/^/    | /' | cut -c1-400; }
