@@ -74,30 +74,17 @@ struct registration {
 struct register_body {
     const char *username, *password, *full_name;
 };
+/* clang-format off */
 static const struct field REGISTER_FIELDS[] = {
-    {.name = "username",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct register_body, username),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = USER_NAME_MAX,
-     .check = check_username},
-    {.name = "password",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct register_body, password),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = PASSWORD_BYTES_MAX,
-     .check = check_new_password},
-    {.name = "fullName",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct register_body, full_name),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = USER_FULL_NAME_MAX,
-     .check = check_full_name},
+    {.name = "username", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, username), .flags = FIELD_REQUIRED,
+     .min = 1, .max = USER_NAME_MAX, .check = check_username},
+    {.name = "password", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, password), .flags = FIELD_REQUIRED,
+     .min = 1, .max = PASSWORD_BYTES_MAX, .check = check_new_password},
+    {.name = "fullName", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, full_name), .flags = FIELD_REQUIRED,
+     .min = 1, .max = USER_FULL_NAME_MAX, .check = check_full_name},
     FIELD_END,
 };
+/* clang-format on */
 
 static bool registered(struct waiter *w, const void *resource)
 {
@@ -200,28 +187,15 @@ static const char *check_login_name(struct arena *arena, const char *text, const
     return NULL;
 }
 
+/* clang-format off */
 static const struct field LOGIN_FIELDS[] = {
-    {.name = "username",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct login, username),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
+    {.name = "username", .kind = FIELD_TEXT, .offset = offsetof(struct login, username), .flags = FIELD_REQUIRED, .min = 1,
      .check = check_login_name},
-    {.name = "password",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct login, password),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
+    {.name = "password", .kind = FIELD_TEXT, .offset = offsetof(struct login, password), .flags = FIELD_REQUIRED, .min = 1,
      .max = PASSWORD_BYTES_MAX},
     FIELD_END,
 };
-
-/* The gateway says who spoke to it; it strips what its own caller said. */
-static const char *client_of(struct call *call)
-{
-    const char *said = call_header(call, "X-Forwarded-For");
-    return said && strlen(said) <= SESSION_PEER_MAX ? said : arena_strdup(&call->arena, call->peer);
-}
+/* clang-format on */
 
 /* Session, refresh token and access token; they are good once the lane has committed them. */
 static enum err begin_session(struct call *call, struct login *l)
@@ -232,7 +206,7 @@ static enum err begin_session(struct call *call, struct login *l)
                                   .family = id,
                                   .customer_id = l->user->customer_id,
                                   .refresh_hash = l->refresh_hash,
-                                  .peer = client_of(call)};
+                                  .peer = call->peer};
     int64_t now_s = clock_now_us() / US_PER_S;
     struct token_claims claims = {.customer_id = l->user->customer_id,
                                   .role = l->user->role,

@@ -37,12 +37,12 @@ bool user_may_log_in(const struct user *u);
 bool user_open(struct user *u);
 
 /* What a log-in begins, and renewals go on with. Lives a week, and then one logs in again. */
-enum { SESSION_LIFE_S = 7 * 24 * 3600, SESSION_PEER_MAX = 64 };
+enum { SESSION_LIFE_S = 7 * 24 * 3600 };
 struct session {
     struct uuid id, family; /* the family has its first session's id */
     int64_t customer_id;
     const char *refresh_hash; /* password.h */
-    const char *peer;         /* from where, for the owner to look at */
+    const char *peer;         /* who spoke to us: the gateway, until it says for whom */
     time_us_t create_date, expire_date;
 };
 
