@@ -186,8 +186,8 @@ static enum err parse_ids(struct call *call, const struct field_texts *texts, st
     enum err e = ERR_OK;
     for (size_t i = 0; i < texts->count; i++) {
         struct uuid id;
-        if (!uuid_parse(str_of(texts->items[i]), &id)) {
-            e = field_error_add(&call->errors, arena_printf(&call->arena, "/orderIds/%zu", i), "must be a UUID");
+        if (!uuid_parse(str_of(texts->items[i]), &id) || uuid_is_nil(id)) {
+            e = field_error_add(&call->errors, arena_printf(&call->arena, "/orderIds/%zu", i), "must be a UUID, and not nil");
             continue;
         }
         if (!holds(ids, cmd->count, id))

@@ -106,7 +106,7 @@ const char *call_header(const struct call *call, const char *name); /* case-inse
 /* Decodes the JSON body by a table; ERR_MALFORMED_JSON or ERR_INVALID with every field named in call->errors. */
 MUST_CHECK enum err call_body(struct call *call, const struct field *table, void *ret);
 MUST_CHECK enum err call_query(struct call *call, const struct field *table, void *ret);
-/* Path parameter as UUID: ERR_NOT_FOUND when it is none. */
+/* Path parameter as UUID: ERR_NOT_FOUND when it is none, or the nil one, which is nothing's id. */
 MUST_CHECK enum err call_param_uuid(struct call *call, int i, struct uuid *ret);
 
 void call_reply(struct call *call, int status);               /* call->out holds the body */

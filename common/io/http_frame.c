@@ -214,7 +214,7 @@ enum err call_query(struct call *call, const struct field *table, void *ret)
 enum err call_param_uuid(struct call *call, int i, struct uuid *ret)
 {
     assert(i >= 0 && i < HTTP_PATH_PARAMS_MAX);
-    return uuid_parse(call->params[i], ret) ? ERR_OK : ERR_NOT_FOUND;
+    return uuid_parse(call->params[i], ret) && !uuid_is_nil(*ret) ? ERR_OK : ERR_NOT_FOUND; /* nil is nothing's id */
 }
 
 void call_reply(struct call *call, int status)
