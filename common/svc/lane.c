@@ -201,8 +201,9 @@ static void *lane_main(void *arg)
         if (count)
             lane_run(lane, items, count);
     }
+    lane->next_tend = 0;
     if (lane_is_held(lane))
-        lane_tend(lane);
+        lane_tend(lane); /* positions and what was published are saved */
     db_close(lane->db); /* its locks go with it */
     lane->db = NULL;
     atomic_store(&lane->number, 0);

@@ -104,7 +104,7 @@ int64_t batch_applied(struct batch *b, const char *topic, int partition, const c
     const struct position *at = positions_find(&b->lane->positions, topic, partition);
     for (size_t i = 0; at && at->held && i < at->sequence_count; i++)
         if (at->sequences[i].lane == lane && strcmp(at->sequences[i].source, source) == 0)
-            return at->sequences[i].next_part_seq;
+            return at->sequences[i].new_part_seq;
 
     for (const struct lane_loaded_mark *m = b->lane->marks; m; m = m->next)
         if (m->source && m->mark.lane == lane && m->mark.partition == partition && strcmp(m->source, source) == 0 &&
@@ -226,14 +226,20 @@ static enum err load(struct batch *b, struct fault *fault)
     return db_sync(b->db, LANE_SYNC_TIMEOUT_MS, fault);
 }
 
+static enum position_verdict check_position(struct lane *lane, const struct lane_item *it)
+{
+    struct fault stopped = {.err = ERR_OK};
+    enum position_verdict verdict = positions_check(&lane->positions, it, &stopped);
+    if (stopped.err) {
+        counter_add(lane->metrics.stopped, 1);
+        log_error(lane->conf.log, "%s", stopped.why);
+    }
+    return verdict;
+}
+
 static void decide_event(struct batch *b, struct lane_item *it)
 {
-    struct fault stopped = { .err = ERR_OK };
-    enum position_verdict verdict = positions_check(&b->lane->positions, it, &stopped);
-    if (stopped.err) {
-        counter_add(b->lane->metrics.stopped, 1);
-        log_error(b->lane->conf.log, "%s", stopped.why);
-    }
+    enum position_verdict verdict = check_position(b->lane, it);
     if (verdict != POSITION_APPLY) {
         it->passed_over = true;
         return;
@@ -276,16 +282,12 @@ static bool changes_anything(const struct batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
         const struct lane_item *it = b->items[i];
-        bool moves_position = it->event && !it->passed_over;
+        bool applied = it->event && !it->passed_over;
         bool took_effect = !it->event && !it->err && !it->replayed;
-        if (moves_position || took_effect)
+        if (applied || took_effect)
             return true;
     }
-    const struct positions *p = &b->lane->positions;
-    for (size_t i = 0; i < p->count; i++)
-        if (p->all[i].new_next_offset != p->all[i].next_offset)
-            return true; /* doubles passed over: reading need not come back to them */
-    return false;
+    return b->count == 0; /* an empty batch is run to save positions */
 }
 
 static enum err save(struct batch *b, struct fault *fault)
@@ -315,7 +317,7 @@ static void keep(struct lane *lane)
 {
     lane->batch_id = lane->next_batch_id;
     outbox_keep(&lane->outbox);
-    positions_keep(&lane->positions);
+    positions_keep(&lane->positions, true);
 }
 
 /* ---- the end of an item ---- */
@@ -421,12 +423,14 @@ static enum attempt attempt(struct lane *lane, struct lane_item **items, size_t 
     if (!saves) {
         if (db_run(lane->db, "ROLLBACK", ret_fault))
             return after_error(&b, ret_fault);
+        positions_keep(&lane->positions, false);
     } else {
         if (save(&b, ret_fault))
             return after_error(&b, ret_fault);
         keep(lane);
     }
-    histogram_observe(lane->metrics.batch_size, (double)count);
+    if (count)
+        histogram_observe(lane->metrics.batch_size, (double)count);
     histogram_observe(lane->metrics.batch_seconds, (double)(clock_mono_ns() - started) / 1e9);
     committed(&b, saves);
     return ATTEMPT_DONE;
@@ -483,8 +487,30 @@ static void run_one_by_one(struct lane *lane, struct lane_item **items, size_t c
         lane_run(lane, &items[i], 1);
 }
 
+/* Events that this service does not act on: only our place in the stream moves. */
+static bool none_is_ours(struct lane_item *const *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!items[i]->event || items[i]->verb || items[i]->unreadable)
+            return false;
+    return count > 0;
+}
+
+static void pass_over(struct lane *lane, struct lane_item **items, size_t count)
+{
+    positions_begin(&lane->positions);
+    for (size_t i = 0; i < count; i++)
+        (void)check_position(lane, items[i]);
+    positions_keep(&lane->positions, false);
+    end_all(lane, items, count);
+}
+
 void lane_run(struct lane *lane, struct lane_item **items, size_t count)
 {
+    if (none_is_ours(items, count)) {
+        pass_over(lane, items, count);
+        return;
+    }
     struct fault fault = { .err = ERR_OK };
     for (int tries = 0; tries < LANE_RETRIES_MAX; tries++) {
         if (!atomic_load(&lane->number)) {
@@ -500,7 +526,7 @@ void lane_run(struct lane *lane, struct lane_item **items, size_t count)
         case ATTEMPT_SPLIT:
             if (count > 1)
                 run_one_by_one(lane, items, count);
-            else
+            else if (count == 1)
                 blame(lane, items[0], &fault);
             return;
         case ATTEMPT_LOST:
@@ -514,6 +540,8 @@ void lane_run(struct lane *lane, struct lane_item **items, size_t count)
             break;
         }
     }
+    if (count == 0)
+        return;
     if (count > 1)
         run_one_by_one(lane, items, count);
     else if (items[0]->event)

@@ -302,10 +302,8 @@ static bool try_partition(struct lane *lane, struct position *at)
     if (!run_named(lane, &MAKE_POSITION, topic, at->partition))
         return false;
 
+    positions_forget(at);
     at->held = true;
-    at->stopped = false;
-    at->next_offset = -1;
-    at->generation++;
     lane->assignment_changed = true;
     return true;
 }
@@ -449,6 +447,10 @@ static bool prune(struct lane *lane)
 
 static bool tend(struct lane *lane, mono_ns_t now)
 {
+    if (positions_are_unsaved(&lane->positions))
+        lane_run(lane, NULL, 0);
+    if (!lane_is_held(lane))
+        return false;
     if (!count_lanes(lane) || !share_partitions(lane) || !save_published(lane))
         return false;
     if (lane->relay && (!release_drained(lane) || !adopt_dead_lanes(lane)))

@@ -47,22 +47,24 @@ void outbox_save(struct batch *b);
 
 /* ---- positions: what was consumed (positions.c) ---- */
 
+/* Three states of one place: what the running batch made of it (new_), what we stand at (next_), what the database has
+ * (saved_). Events that are none of ours move only the first two, at no cost; the database learns of them with the next
+ * batch that commits, or at the next tending. After a crash they are read again, and passed over again. */
 enum { POSITION_SOURCES_MAX = 64 };
 struct position_sequence {
     char source[EVENT_SOURCE_MAX];
     int lane;
     struct uuid epoch;
-    int64_t part_seq, next_part_seq;
-    bool touched;
+    int64_t part_seq, new_part_seq, saved_part_seq;
 };
 struct position {
     int topic; /* index in consumes */
     int partition;
-    bool locked;     /* our session has its advisory lock */
-    bool held;       /* locked, its offset known, and given to the subscriber */
-    bool stopped;    /* gap, or an unknown epoch: nothing is applied until it is taken again */
+    bool locked;  /* our session has its advisory lock */
+    bool held;    /* locked, its offset known, and given to the subscriber */
+    bool stopped; /* gap, or an unknown epoch: nothing is applied until it is taken again */
     unsigned generation;
-    int64_t next_offset, new_next_offset; /* -1: not read yet */
+    int64_t next_offset, new_next_offset, saved_offset; /* saved -1: not read yet */
     struct position_sequence sequences[POSITION_SOURCES_MAX];
     size_t sequence_count;
 };
@@ -76,12 +78,17 @@ enum position_verdict { POSITION_APPLY, POSITION_SKIP, POSITION_DROP };
 void positions_init(struct positions *p, const struct lane_conf *conf);
 void positions_done(struct positions *p);
 void positions_begin(struct positions *p);
-void positions_keep(struct positions *p);
+/* What the batch made is what we stand at; saved: and what the database has. */
+void positions_keep(struct positions *p, bool saved);
+/* The database lags behind what we stand at. */
+bool positions_are_unsaved(const struct positions *p);
 struct position *positions_find(struct positions *p, const char *topic, int partition);
+/* Forgets what was known of a partition: it is being taken anew. */
+void positions_forget(struct position *at);
 /* Looks at an event on its way in: moves the running batch's position for APPLY and SKIP; why a partition stops is in fault. */
 enum position_verdict positions_check(struct positions *p, const struct lane_item *it, struct fault *ret_stopped);
-/* Reads offsets and sequences of all held partitions. Those whose offset is not what we thought are counted in *ret_moved
- * and no longer held. */
+/* Reads offset and sequences of partitions newly held. Others whose offset in the database is not what we saved were moved
+ * by somebody else: they are counted in *ret_moved and no longer held. */
 MUST_CHECK enum err positions_reload(struct positions *p, struct db *db, size_t *ret_moved, struct fault *fault);
 void positions_save(struct batch *b);
 size_t positions_held(const struct positions *p);

@@ -51,21 +51,45 @@ void positions_begin(struct positions *p)
     for (size_t i = 0; i < p->count; i++) {
         struct position *at = &p->all[i];
         at->new_next_offset = at->next_offset;
-        for (size_t s = 0; s < at->sequence_count; s++) {
-            at->sequences[s].next_part_seq = at->sequences[s].part_seq;
-            at->sequences[s].touched = false;
-        }
+        for (size_t s = 0; s < at->sequence_count; s++)
+            at->sequences[s].new_part_seq = at->sequences[s].part_seq;
     }
 }
 
-void positions_keep(struct positions *p)
+static void keep(struct position *at, bool saved)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        struct position *at = &p->all[i];
-        at->next_offset = at->new_next_offset;
-        for (size_t s = 0; s < at->sequence_count; s++)
-            at->sequences[s].part_seq = at->sequences[s].next_part_seq;
+    at->next_offset = at->new_next_offset;
+    if (saved)
+        at->saved_offset = at->next_offset;
+    for (size_t i = 0; i < at->sequence_count; i++) {
+        struct position_sequence *s = &at->sequences[i];
+        s->part_seq = s->new_part_seq;
+        if (saved)
+            s->saved_part_seq = s->part_seq;
     }
+}
+
+void positions_keep(struct positions *p, bool saved)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->all[i].held)
+            keep(&p->all[i], saved);
+}
+
+bool positions_are_unsaved(const struct positions *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->all[i].held && p->all[i].next_offset != p->all[i].saved_offset)
+            return true;
+    return false;
+}
+
+void positions_forget(struct position *at)
+{
+    at->stopped = false;
+    at->next_offset = at->new_next_offset = at->saved_offset = -1;
+    at->sequence_count = 0;
+    at->generation++;
 }
 
 struct position *positions_find(struct positions *p, const char *topic, int partition)
@@ -131,44 +155,47 @@ enum position_verdict positions_check(struct positions *p, const struct lane_ite
         s = sequence_add(at, e->source, e->lane, e->epoch);
     if (!s)
         return stop(at, ret_stopped, e, "too many sources in one partition");
-    if (e->part_seq > s->next_part_seq + 1)
+    if (e->part_seq > s->new_part_seq + 1)
         return stop(at, ret_stopped, e, "events before it are missing: rewind the relay of its source");
 
     at->new_next_offset = e->offset + 1;
-    if (e->part_seq <= s->next_part_seq)
+    if (e->part_seq <= s->new_part_seq)
         return POSITION_SKIP;
 
-    s->next_part_seq = e->part_seq;
-    s->touched = true;
+    s->new_part_seq = e->part_seq;
     return POSITION_APPLY;
+}
+
+static bool is_new(const struct position *at)
+{
+    return at->held && at->saved_offset < 0;
+}
+
+static void reload_sequences(struct positions *p, const struct db_rows *rows)
+{
+    for (int r = 0; r < db_count(rows); r++) {
+        struct position *at = positions_find(p, db_text(rows, r, 0), (int)db_i64(rows, r, 1));
+        if (!at || !is_new(at))
+            continue;
+        struct position_sequence *s = sequence_add(at, db_text(rows, r, 2), (int)db_i64(rows, r, 3), db_uuid(rows, r, 4));
+        if (s)
+            s->part_seq = s->saved_part_seq = db_i64(rows, r, 5);
+    }
 }
 
 static void reload_offsets(struct positions *p, const struct db_rows *rows, size_t *ret_moved)
 {
     for (int r = 0; r < db_count(rows); r++) {
         struct position *at = positions_find(p, db_text(rows, r, 0), (int)db_i64(rows, r, 1));
-        if (!at || !at->held)
-            continue;
         int64_t offset = db_i64(rows, r, 2);
-        if (at->next_offset >= 0 && at->next_offset != offset) {
-            at->held = false;
-            ++*ret_moved;
-        }
-        at->next_offset = offset;
-    }
-}
-
-static void reload_sequences(struct positions *p, const struct db_rows *rows)
-{
-    for (size_t i = 0; i < p->count; i++)
-        p->all[i].sequence_count = 0;
-    for (int r = 0; r < db_count(rows); r++) {
-        struct position *at = positions_find(p, db_text(rows, r, 0), (int)db_i64(rows, r, 1));
-        if (!at)
+        if (!at || !at->held || at->saved_offset == offset)
             continue;
-        struct position_sequence *s = sequence_add(at, db_text(rows, r, 2), (int)db_i64(rows, r, 3), db_uuid(rows, r, 4));
-        if (s)
-            s->part_seq = db_i64(rows, r, 5);
+        if (is_new(at)) {
+            at->next_offset = at->saved_offset = offset;
+            continue;
+        }
+        at->held = false;
+        ++*ret_moved;
     }
 }
 
@@ -194,8 +221,8 @@ enum err positions_reload(struct positions *p, struct db *db, size_t *ret_moved,
     if (e)
         return e;
 
-    reload_offsets(p, offsets, ret_moved);
     reload_sequences(p, sequences);
+    reload_offsets(p, offsets, ret_moved);
     return ERR_OK;
 }
 
@@ -208,11 +235,11 @@ static void save_offsets(struct batch *b, const struct positions *p)
     db_array_init(&new_offset);
     for (size_t i = 0; i < p->count; i++) {
         const struct position *at = &p->all[i];
-        if (at->new_next_offset == at->next_offset)
+        if (!at->held || at->new_next_offset == at->saved_offset)
             continue;
         db_array_text(&topic, p->topics[at->topic]);
         db_array_i64(&partition, at->partition);
-        db_array_i64(&old_offset, at->next_offset);
+        db_array_i64(&old_offset, at->saved_offset);
         db_array_i64(&new_offset, at->new_next_offset);
     }
 
@@ -240,16 +267,16 @@ static void save_sequences(struct batch *b, const struct positions *p)
 
     for (size_t i = 0; i < p->count; i++) {
         const struct position *at = &p->all[i];
-        for (size_t k = 0; k < at->sequence_count; k++) {
+        for (size_t k = 0; at->held && k < at->sequence_count; k++) {
             const struct position_sequence *s = &at->sequences[k];
-            if (!s->touched)
+            if (s->new_part_seq == s->saved_part_seq)
                 continue;
             db_array_text(&topic, p->topics[at->topic]);
             db_array_i64(&partition, at->partition);
             db_array_text(&source, s->source);
             db_array_i64(&lane, s->lane);
             db_array_uuid(&epoch, s->epoch);
-            db_array_i64(&part_seq, s->next_part_seq);
+            db_array_i64(&part_seq, s->new_part_seq);
         }
     }
 
