@@ -11,8 +11,8 @@
 #define MATCHES_PATH "/api/v1/admin/matches"
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200 };
 
-static const char *const MODES[] = { "HOUSE", NULL };
-static const struct field NO_FIELDS[] = { FIELD_END };
+static const char *const MODES[] = {"HOUSE", NULL};
+static const struct field NO_FIELDS[] = {FIELD_END};
 
 /* ---- encoding ---- */
 
@@ -114,9 +114,9 @@ static enum err submit(struct call *call, struct match_call *mc, const char *mea
     mc->cmd.id = uuid_v7();
     mc->cmd.actor = service_actor(call);
     struct waiter *w = ARENA_NEW(&call->arena, struct waiter);
-    *w = (struct waiter){ .call = call, .id = mc->cmd.id, .state = mc, .settled = match_settled, .late = match_late };
-    struct lane_item *item =
-        service_command(call, &ADMIN_MATCH, &mc->cmd, call->claims.customer_id, mc->cmd.id, meaning);
+    *w = (struct waiter){.call = call, .id = mc->cmd.id, .state = mc, .settled = match_settled, .late = match_late};
+    struct lane_item *item = service_command(call, &ADMIN_MATCH, &mc->cmd, call->claims.customer_id, mc->cmd.id,
+                                             meaning);
     return service_submit(call, item, w);
 }
 
@@ -135,7 +135,8 @@ static enum err query_dry_run(struct call *call, struct db *db)
     const struct match_command *cmd = &((const struct match_call *)call->state)->cmd;
     struct book_order *orders;
     size_t known;
-    enum err e = store_read_book(db, &call->arena, cmd->order_ids, cmd->count, cmd->asset, &orders, &known, &call->fault);
+    enum err e = store_read_book(db, &call->arena, cmd->order_ids, cmd->count, cmd->asset, &orders, &known,
+                                 &call->fault);
     if (e)
         return e;
 
@@ -163,11 +164,15 @@ struct match_body {
     bool dry_run;
 };
 static const struct field MATCH_FIELDS[] = {
-    { .name = "orderIds", .kind = FIELD_TEXTS, .offset = offsetof(struct match_body, order_ids), .min = 1, .max = 64 },
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct match_body, asset), .min = 1, .max = 200,
-      .check = field_check_asset },
-    { .name = "mode", .kind = FIELD_CHOICE, .offset = offsetof(struct match_body, mode), .choices = MODES },
-    { .name = "dryRun", .kind = FIELD_BOOL, .offset = offsetof(struct match_body, dry_run) },
+    {.name = "orderIds", .kind = FIELD_TEXTS, .offset = offsetof(struct match_body, order_ids), .min = 1, .max = 64},
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct match_body, asset),
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "mode", .kind = FIELD_CHOICE, .offset = offsetof(struct match_body, mode), .choices = MODES},
+    {.name = "dryRun", .kind = FIELD_BOOL, .offset = offsetof(struct match_body, dry_run)},
     FIELD_END,
 };
 
@@ -187,7 +192,8 @@ static enum err parse_ids(struct call *call, const struct field_texts *texts, st
     for (size_t i = 0; i < texts->count; i++) {
         struct uuid id;
         if (!uuid_parse(str_of(texts->items[i]), &id) || uuid_is_nil(id)) {
-            e = field_error_add(&call->errors, arena_printf(&call->arena, "/orderIds/%zu", i), "must be a UUID, and not nil");
+            e = field_error_add(&call->errors, arena_printf(&call->arena, "/orderIds/%zu", i),
+                                "must be a UUID, and not nil");
             continue;
         }
         if (!holds(ids, cmd->count, id))
@@ -224,7 +230,7 @@ static const char *meaning_of(struct call *call, const struct match_command *cmd
 
 static enum err on_match(struct call *call)
 {
-    struct match_body body = { .mode = -1 };
+    struct match_body body = {.mode = -1};
     struct match_call *mc = ARENA_NEW(&call->arena, struct match_call);
     enum err e = call_body(call, MATCH_FIELDS, &body);
     if (!e)
@@ -262,8 +268,8 @@ struct list_query {
     int64_t limit;
 };
 static const struct field LIST_FIELDS[] = {
-    { .name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = 64 },
-    { .name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX },
+    {.name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = 64},
+    {.name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX},
     FIELD_END,
 };
 struct list_state {
@@ -291,7 +297,7 @@ static enum err query_list(struct call *call, struct db *db)
     char next[64] = "";
     if (list.more) {
         const struct match *last = &list.items[list.count - 1];
-        cursor_encode(&(struct cursor){ .at = last->create_date, .id = last->id }, next);
+        cursor_encode(&(struct cursor){.at = last->create_date, .id = last->id}, next);
     }
     json_put_text(&o, "nextCursor", list.more ? next : NULL);
     json_close(&o, '}');
@@ -301,7 +307,7 @@ static enum err query_list(struct call *call, struct db *db)
 
 static enum err on_list(struct call *call)
 {
-    struct list_query q = { .limit = LIMIT_DEFAULT };
+    struct list_query q = {.limit = LIMIT_DEFAULT};
     struct list_state *state = ARENA_NEW(&call->arena, struct list_state);
     enum err e = call_query(call, LIST_FIELDS, &q);
     if (!e)
@@ -352,7 +358,7 @@ enum err api_reread(void *app, struct db *db, const struct uuid *ids, size_t cou
     struct service *service = app;
     struct arena arena;
     arena_init(&arena);
-    struct match_list list = { .count = 0 };
+    struct match_list list = {.count = 0};
     enum err e = store_read_done(db, &arena, ids, count, &list, fault);
     for (size_t i = 0; i < list.count; i++)
         waiters_offer(service->waiters, list.items[i].id, &list.items[i]);
@@ -388,9 +394,9 @@ void api_measure(void *app, struct db *db)
 }
 
 const struct http_route ADMIN_SVC_ROUTES[] = {
-    { HTTP_POST, MATCHES_PATH, WHO_ADMIN, on_match, ROUTE_IDEMPOTENT },
-    { HTTP_GET, MATCHES_PATH, WHO_ADMIN, on_list, 0 },
-    { HTTP_GET, MATCHES_PATH "/{id}", WHO_ADMIN, on_get, 0 },
-    { HTTP_POST, "/api/v1/admin/orders/{id}/match", WHO_ADMIN, on_match_order, ROUTE_IDEMPOTENT | ROUTE_OPTIONAL_BODY },
-    { HTTP_GET, NULL, WHO_ANYONE, NULL, 0 },
+    {HTTP_POST, MATCHES_PATH, WHO_ADMIN, on_match, ROUTE_IDEMPOTENT},
+    {HTTP_GET, MATCHES_PATH, WHO_ADMIN, on_list, 0},
+    {HTTP_GET, MATCHES_PATH "/{id}", WHO_ADMIN, on_get, 0},
+    {HTTP_POST, "/api/v1/admin/orders/{id}/match", WHO_ADMIN, on_match_order, ROUTE_IDEMPOTENT | ROUTE_OPTIONAL_BODY},
+    {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

@@ -24,7 +24,7 @@ static void finish_if_done(struct batch *b, struct match *m)
 
 static void ask_for(struct batch *b, const struct match *m, struct uuid order_id, int64_t customer_id, int position)
 {
-    struct leg leg = { .match_id = m->id, .order_id = order_id, .position = position, .outcome = OUTCOME_NONE };
+    struct leg leg = {.match_id = m->id, .order_id = order_id, .position = position, .outcome = OUTCOME_NONE};
     store_add_leg(b, &leg);
     events_emit_match(b, &leg, customer_id, m->actor);
 }
@@ -33,7 +33,7 @@ static void ask_for(struct batch *b, const struct match *m, struct uuid order_id
 static void decide_match(struct batch *b, struct lane_item *it)
 {
     const struct match_command *cmd = it->args;
-    struct match m = { .id = cmd->id, .asset = cmd->asset, .actor = cmd->actor, .create_date = b->now };
+    struct match m = {.id = cmd->id, .asset = cmd->asset, .actor = cmd->actor, .create_date = b->now};
     if (!cmd->count) {
         m.state = MATCH_BARRIER;
         store_add_match(b, &m);
@@ -65,8 +65,9 @@ static void decide_barrier(struct batch *b, struct lane_item *it)
     m->reached = true;
     store_touch_match(b, m);
     for (size_t i = 0; i < barrier->count; i++)
-        store_add_mark(b, m->id,
-                       (struct lane_mark){ barrier->marks[i].lane, barrier->marks[i].partition, barrier->marks[i].part_seq });
+        store_add_mark(
+            b, m->id,
+            (struct lane_mark){barrier->marks[i].lane, barrier->marks[i].partition, barrier->marks[i].part_seq});
 }
 
 static void want_cross(struct batch *b, struct lane_item *it)
@@ -241,12 +242,12 @@ const struct lane_ops ADMIN_SVC_OPS = {
     .measure = api_measure,
 };
 
-const struct lane_verb ADMIN_MATCH = { .name = "match", .want = want_match, .decide = decide_match, .answer = service_await };
+const struct lane_verb ADMIN_MATCH = {
+    .name = "match", .want = want_match, .decide = decide_match, .answer = service_await};
 const struct lane_verb ADMIN_CROSS = {
-    .name = "cross", .want = want_cross, .decide = decide_cross, .needs = LANE_NEEDS_SEQUENCES
-};
-const struct lane_verb ADMIN_ORDER = { .name = "order", .want = want_order, .decide = decide_order };
-const struct lane_verb ADMIN_FILLED = { .name = "order.filled", .want = want_filled, .decide = decide_filled };
-const struct lane_verb ADMIN_REFUSED = { .name = "match.refused", .want = want_refused, .decide = decide_refused };
-const struct lane_verb ADMIN_BARRIER = { .name = "barrier.reached", .want = want_barrier, .decide = decide_barrier };
-const struct lane_verb ADMIN_SETTLED = { .name = "asset.settled", .want = want_settled, .decide = decide_settled };
+    .name = "cross", .want = want_cross, .decide = decide_cross, .needs = LANE_NEEDS_SEQUENCES};
+const struct lane_verb ADMIN_ORDER = {.name = "order", .want = want_order, .decide = decide_order};
+const struct lane_verb ADMIN_FILLED = {.name = "order.filled", .want = want_filled, .decide = decide_filled};
+const struct lane_verb ADMIN_REFUSED = {.name = "match.refused", .want = want_refused, .decide = decide_refused};
+const struct lane_verb ADMIN_BARRIER = {.name = "barrier.reached", .want = want_barrier, .decide = decide_barrier};
+const struct lane_verb ADMIN_SETTLED = {.name = "asset.settled", .want = want_settled, .decide = decide_settled};

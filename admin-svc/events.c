@@ -8,7 +8,7 @@ static void emit(struct batch *b, const char *type, int64_t customer_id, struct 
 {
     char id[UUID_TEXT_MAX];
     uuid_format(subject, id);
-    batch_emit(b, type, customer_id, id, (struct str){ data->data, data->len });
+    batch_emit(b, type, customer_id, id, (struct str){data->data, data->len});
     buf_done(data);
 }
 
@@ -16,8 +16,8 @@ void events_emit_match(struct batch *b, const struct leg *leg, int64_t customer_
 {
     struct buf data;
     buf_init(&data);
-    match_requested_encode(&data,
-                           &(struct match_requested){ .match_id = leg->match_id, .order_id = leg->order_id, .actor = actor });
+    match_requested_encode(
+        &data, &(struct match_requested){.match_id = leg->match_id, .order_id = leg->order_id, .actor = actor});
     emit(b, "match.requested", customer_id, leg->order_id, &data);
 }
 
@@ -25,7 +25,7 @@ void events_emit_barrier(struct batch *b, struct uuid match_id)
 {
     struct buf data;
     buf_init(&data);
-    barrier_requested_encode(&data, &(struct barrier_requested){ match_id });
+    barrier_requested_encode(&data, &(struct barrier_requested){match_id});
     emit(b, "barrier.requested", 0, match_id, &data);
 }
 
@@ -67,16 +67,12 @@ static enum err decode_settled(const struct event *e, struct arena *arena, void 
     return err;
 }
 
-const char *const ADMIN_SVC_CONSUMES[] = { "order-events", "asset-events", NULL };
+const char *const ADMIN_SVC_CONSUMES[] = {"order-events", "asset-events", NULL};
 
 /* order.placed is not in the book yet: nothing is set aside for it. */
 const struct event_kind ADMIN_SVC_KINDS[] = {
-    { "order.opened", decode_order, &ADMIN_ORDER },
-    { "order.rejected", decode_order, &ADMIN_ORDER },
-    { "order.canceled", decode_order, &ADMIN_ORDER },
-    { "order.filled", decode_order, &ADMIN_FILLED },
-    { "match.refused", decode_refused, &ADMIN_REFUSED },
-    { "barrier.reached", decode_barrier, &ADMIN_BARRIER },
-    { "asset.settled", decode_settled, &ADMIN_SETTLED },
-    { NULL, NULL, NULL },
+    {"order.opened", decode_order, &ADMIN_ORDER},      {"order.rejected", decode_order, &ADMIN_ORDER},
+    {"order.canceled", decode_order, &ADMIN_ORDER},    {"order.filled", decode_order, &ADMIN_FILLED},
+    {"match.refused", decode_refused, &ADMIN_REFUSED}, {"barrier.reached", decode_barrier, &ADMIN_BARRIER},
+    {"asset.settled", decode_settled, &ADMIN_SETTLED}, {NULL, NULL, NULL},
 };

@@ -1,8 +1,8 @@
 /* admin-svc — matching, and the admins' view of the whole. */
+#include "admin-svc/migrations.h"
 #include "api.h"
 #include "commands.h"
 #include "events.h"
-#include "admin-svc/migrations.h"
 
 int main(int argc, char **argv)
 {

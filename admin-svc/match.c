@@ -2,22 +2,22 @@
 
 #include <string.h>
 
-const char *const MATCH_STATES[] = { "BARRIER", "REQUESTED", "DONE", NULL };
-const char *const LEG_STATES[] = { "REQUESTED", "FILLED", "DONE", NULL };
-const char *const OUTCOMES[] = { "MATCHED", "PARTIALLY_MATCHED", "ALREADY_MATCHED", "REJECTED", "UNMATCHED", NULL };
+const char *const MATCH_STATES[] = {"BARRIER", "REQUESTED", "DONE", NULL};
+const char *const LEG_STATES[] = {"REQUESTED", "FILLED", "DONE", NULL};
+const char *const OUTCOMES[] = {"MATCHED", "PARTIALLY_MATCHED", "ALREADY_MATCHED", "REJECTED", "UNMATCHED", NULL};
 
 struct book_order book_order_of(const struct order_state *o)
 {
-    return (struct book_order){ .id = o->id,
-                                .customer_id = o->customer_id,
-                                .asset = o->asset,
-                                .side = o->side,
-                                .price = o->price,
-                                .size = o->size,
-                                .matched = order_matched_size(o),
-                                .status = o->status,
-                                .version = o->version,
-                                .create_date = o->create_date };
+    return (struct book_order){.id = o->id,
+                               .customer_id = o->customer_id,
+                               .asset = o->asset,
+                               .side = o->side,
+                               .price = o->price,
+                               .size = o->size,
+                               .matched = order_matched_size(o),
+                               .status = o->status,
+                               .version = o->version,
+                               .create_date = o->create_date};
 }
 
 void leg_fill(struct leg *leg, const struct order_state *o, struct order_fill fill)
@@ -54,7 +54,7 @@ void leg_settle(struct leg *leg)
 
 struct leg leg_foresee(const struct book_order *o, struct uuid order_id)
 {
-    struct leg leg = { .order_id = order_id, .state = LEG_DONE, .outcome = OUTCOME_REJECTED };
+    struct leg leg = {.order_id = order_id, .state = LEG_DONE, .outcome = OUTCOME_REJECTED};
     if (!o) {
         leg.code = err_code(ERR_ORDER_NOT_FOUND);
         return leg;

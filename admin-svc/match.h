@@ -16,8 +16,14 @@ enum match_state { MATCH_BARRIER, MATCH_REQUESTED, MATCH_DONE };
 extern const char *const MATCH_STATES[];
 enum leg_state { LEG_REQUESTED, LEG_FILLED, LEG_DONE };
 extern const char *const LEG_STATES[];
-enum outcome { OUTCOME_MATCHED, OUTCOME_PARTIALLY_MATCHED, OUTCOME_ALREADY_MATCHED, OUTCOME_REJECTED, OUTCOME_UNMATCHED,
-               OUTCOME_NONE };
+enum outcome {
+    OUTCOME_MATCHED,
+    OUTCOME_PARTIALLY_MATCHED,
+    OUTCOME_ALREADY_MATCHED,
+    OUTCOME_REJECTED,
+    OUTCOME_UNMATCHED,
+    OUTCOME_NONE
+};
 extern const char *const OUTCOMES[]; /* NULL at OUTCOME_NONE */
 
 struct match {

@@ -25,7 +25,8 @@ static const struct db_stmt LOCK_MATCHES = {
 };
 static const struct db_stmt LOCK_LEGS = {
     "match_lock_legs",
-    "SELECT " LEG_COLUMNS " FROM match_leg l WHERE (l.match_id, l.order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) "
+    "SELECT " LEG_COLUMNS
+    " FROM match_leg l WHERE (l.match_id, l.order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) "
     "ORDER BY l.match_id, l.order_id FOR UPDATE OF l",
 };
 static const struct db_stmt LOCK_WAITING = {
@@ -40,21 +41,25 @@ static const struct db_stmt LOAD_MARKS = {
 static const struct db_stmt LOAD_PENDING = {
     "book_load_pending",
     "SELECT " BOOK_COLUMNS " FROM book_order o WHERE o.status = 'PENDING' "
-    "AND EXISTS (SELECT FROM match m WHERE m.state = 'BARRIER' AND m.reached AND (m.asset IS NULL OR m.asset = o.asset)) "
+    "AND EXISTS (SELECT FROM match m WHERE m.state = 'BARRIER' AND m.reached AND (m.asset IS NULL OR m.asset = "
+    "o.asset)) "
     "ORDER BY o.create_date, o.order_id LIMIT $1",
 };
 static const struct db_stmt SAVE_ORDERS = {
     "book_save",
     "INSERT INTO book_order (order_id, customer_id, asset, side, price, size, matched, status, version, create_date) "
-    "SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[], "
+    "SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], "
+    "$7::numeric[], "
     "$8::text[], $9::bigint[], $10::timestamptz[]) "
-    "ON CONFLICT (order_id) DO UPDATE SET matched = excluded.matched, status = excluded.status, version = excluded.version "
+    "ON CONFLICT (order_id) DO UPDATE SET matched = excluded.matched, status = excluded.status, version = "
+    "excluded.version "
     "WHERE book_order.version < excluded.version",
 };
 static const struct db_stmt INSERT_MATCHES = {
     "match_insert",
     "INSERT INTO match (match_id, mode, asset, state, reached, legs, legs_open, actor, create_date, complete_date) "
-    "SELECT g.match_id, 'HOUSE', g.asset, g.state, g.reached, g.legs, g.legs_open, g.actor, g.create_date, g.complete_date "
+    "SELECT g.match_id, 'HOUSE', g.asset, g.state, g.reached, g.legs, g.legs_open, g.actor, g.create_date, "
+    "g.complete_date "
     "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::integer[], $7::text[], "
     "$8::timestamptz[], $9::timestamptz[]) "
     "AS g (match_id, asset, state, reached, legs, legs_open, actor, create_date, complete_date)",
@@ -76,7 +81,8 @@ static const struct db_stmt UPDATE_LEGS = {
     "match_update_legs",
     "UPDATE match_leg l SET state = g.state, settled = g.settled, outcome = g.outcome, code = g.code, size = g.size, "
     "price = g.price "
-    "FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::numeric[], $8::numeric[]) "
+    "FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::numeric[], "
+    "$8::numeric[]) "
     "AS g (match_id, order_id, state, settled, outcome, code, size, price) "
     "WHERE l.match_id = g.match_id AND l.order_id = g.order_id",
 };
@@ -130,42 +136,42 @@ static const char *text_or_null(struct arena *arena, const struct db_rows *rows,
 
 static struct book_order read_order(struct arena *arena, const struct db_rows *rows, int r)
 {
-    return (struct book_order){ .id = db_uuid(rows, r, 0),
-                                .customer_id = db_i64(rows, r, 1),
-                                .asset = arena_strdup(arena, db_text(rows, r, 2)),
-                                .side = (enum order_side)index_of(ORDER_SIDES, db_text(rows, r, 3)),
-                                .price = db_decimal(rows, r, 4),
-                                .size = db_decimal(rows, r, 5),
-                                .matched = db_decimal(rows, r, 6),
-                                .status = (enum order_status)index_of(ORDER_STATUSES, db_text(rows, r, 7)),
-                                .version = db_i64(rows, r, 8),
-                                .create_date = db_time(rows, r, 9) };
+    return (struct book_order){.id = db_uuid(rows, r, 0),
+                               .customer_id = db_i64(rows, r, 1),
+                               .asset = arena_strdup(arena, db_text(rows, r, 2)),
+                               .side = (enum order_side)index_of(ORDER_SIDES, db_text(rows, r, 3)),
+                               .price = db_decimal(rows, r, 4),
+                               .size = db_decimal(rows, r, 5),
+                               .matched = db_decimal(rows, r, 6),
+                               .status = (enum order_status)index_of(ORDER_STATUSES, db_text(rows, r, 7)),
+                               .version = db_i64(rows, r, 8),
+                               .create_date = db_time(rows, r, 9)};
 }
 
 static struct match read_match(struct arena *arena, const struct db_rows *rows, int r)
 {
-    return (struct match){ .id = db_uuid(rows, r, 0),
-                           .asset = text_or_null(arena, rows, r, 1),
-                           .state = (enum match_state)index_of(MATCH_STATES, db_text(rows, r, 2)),
-                           .reached = db_bool(rows, r, 3),
-                           .legs = (int)db_i64(rows, r, 4),
-                           .legs_open = (int)db_i64(rows, r, 5),
-                           .actor = arena_strdup(arena, db_text(rows, r, 6)),
-                           .create_date = db_time(rows, r, 7),
-                           .complete_date = db_null(rows, r, 8) ? 0 : db_time(rows, r, 8) };
+    return (struct match){.id = db_uuid(rows, r, 0),
+                          .asset = text_or_null(arena, rows, r, 1),
+                          .state = (enum match_state)index_of(MATCH_STATES, db_text(rows, r, 2)),
+                          .reached = db_bool(rows, r, 3),
+                          .legs = (int)db_i64(rows, r, 4),
+                          .legs_open = (int)db_i64(rows, r, 5),
+                          .actor = arena_strdup(arena, db_text(rows, r, 6)),
+                          .create_date = db_time(rows, r, 7),
+                          .complete_date = db_null(rows, r, 8) ? 0 : db_time(rows, r, 8)};
 }
 
 static struct leg read_leg(struct arena *arena, const struct db_rows *rows, int r)
 {
-    return (struct leg){ .match_id = db_uuid(rows, r, 0),
-                         .order_id = db_uuid(rows, r, 1),
-                         .position = (int)db_i64(rows, r, 2),
-                         .state = (enum leg_state)index_of(LEG_STATES, db_text(rows, r, 3)),
-                         .settled = db_bool(rows, r, 4),
-                         .outcome = (enum outcome)index_of(OUTCOMES, db_text(rows, r, 5)),
-                         .code = text_or_null(arena, rows, r, 6),
-                         .size = db_decimal(rows, r, 7),
-                         .price = db_decimal(rows, r, 8) };
+    return (struct leg){.match_id = db_uuid(rows, r, 0),
+                        .order_id = db_uuid(rows, r, 1),
+                        .position = (int)db_i64(rows, r, 2),
+                        .state = (enum leg_state)index_of(LEG_STATES, db_text(rows, r, 3)),
+                        .settled = db_bool(rows, r, 4),
+                        .outcome = (enum outcome)index_of(OUTCOMES, db_text(rows, r, 5)),
+                        .code = text_or_null(arena, rows, r, 6),
+                        .size = db_decimal(rows, r, 7),
+                        .price = db_decimal(rows, r, 8)};
 }
 
 /* ---- a batch ---- */
@@ -256,7 +262,7 @@ static struct batch_match *keep_match(struct batch *b, const struct match *match
 
 static struct batch_leg *find_leg(struct batch *b, struct uuid match_id, struct uuid order_id)
 {
-    struct leg_key key = { match_id, order_id };
+    struct leg_key key = {match_id, order_id};
     struct batch_leg *l;
     HASH_FIND(hh, state_of(b)->legs, &key, sizeof key, l);
     return l;
@@ -274,7 +280,7 @@ static struct batch_leg *keep_leg(struct batch *b, const struct leg *leg)
 static struct batch_mark *keep_mark(struct batch *b, struct uuid match_id, struct lane_mark mark)
 {
     struct batch_mark *k = ARENA_NEW(b->arena, struct batch_mark);
-    *k = (struct batch_mark){ state_of(b)->marks, match_id, mark, false };
+    *k = (struct batch_mark){state_of(b)->marks, match_id, mark, false};
     state_of(b)->marks = k;
     return k;
 }
@@ -311,7 +317,7 @@ static void on_marks(void *arg, const struct db_rows *rows)
     struct batch *b = arg;
     for (int r = 0; r < db_count(rows); r++)
         keep_mark(b, db_uuid(rows, r, 0),
-                  (struct lane_mark){ (int)db_i64(rows, r, 1), (int)db_i64(rows, r, 2), db_i64(rows, r, 3) });
+                  (struct lane_mark){(int)db_i64(rows, r, 1), (int)db_i64(rows, r, 2), db_i64(rows, r, 3)});
 }
 
 static void load_by(struct batch *b, const struct db_stmt *stmt, struct db_array *ids, db_on_rows *on_rows)
@@ -339,7 +345,7 @@ void store_load_batch(struct batch *b)
     db_array_done(&s->leg_orders);
     if (!s->wants_waiting)
         return;
-    struct db_args none = { .count = 0 };
+    struct db_args none = {.count = 0};
     db_enqueue(b->db, &LOCK_WAITING, &none, on_matches, b);
     db_enqueue(b->db, &LOAD_MARKS, &none, on_marks, b);
     struct db_args args = db_args(b->arena);
@@ -482,7 +488,8 @@ static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct 
 static void save_orders(struct batch *b, const struct matching_batch *s)
 {
     struct db_array id, customer, asset, side, price, size, matched, status, version, create_date;
-    struct db_array *columns[] = { &id, &customer, &asset, &side, &price, &size, &matched, &status, &version, &create_date };
+    struct db_array *columns[] = {&id,   &customer, &asset,  &side,    &price,
+                                  &size, &matched,  &status, &version, &create_date};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_order *o = s->orders; o; o = o->hh.next) {
         if (!o->learned)
@@ -512,7 +519,8 @@ static void time_or_null(struct db_array *array, time_us_t t)
 static void save_new_matches(struct batch *b, const struct matching_batch *s)
 {
     struct db_array id, asset, state, reached, legs, legs_open, actor, create_date, complete_date;
-    struct db_array *columns[] = { &id, &asset, &state, &reached, &legs, &legs_open, &actor, &create_date, &complete_date };
+    struct db_array *columns[] = {&id,        &asset, &state,       &reached,      &legs,
+                                  &legs_open, &actor, &create_date, &complete_date};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_match *m = s->matches; m; m = m->hh.next) {
         if (!m->is_new)
@@ -533,7 +541,7 @@ static void save_new_matches(struct batch *b, const struct matching_batch *s)
 static void save_touched_matches(struct batch *b, const struct matching_batch *s)
 {
     struct db_array id, state, reached, legs, legs_open, complete_date;
-    struct db_array *columns[] = { &id, &state, &reached, &legs, &legs_open, &complete_date };
+    struct db_array *columns[] = {&id, &state, &reached, &legs, &legs_open, &complete_date};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_match *m = s->matches; m; m = m->hh.next) {
         if (!m->touched || m->is_new)
@@ -551,7 +559,7 @@ static void save_touched_matches(struct batch *b, const struct matching_batch *s
 static void save_new_legs(struct batch *b, const struct matching_batch *s)
 {
     struct db_array match, order, position;
-    struct db_array *columns[] = { &match, &order, &position };
+    struct db_array *columns[] = {&match, &order, &position};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_leg *l = s->legs; l; l = l->hh.next) {
         if (!l->is_new)
@@ -566,7 +574,7 @@ static void save_new_legs(struct batch *b, const struct matching_batch *s)
 static void save_touched_legs(struct batch *b, const struct matching_batch *s)
 {
     struct db_array match, order, state, settled, outcome, code, size, price;
-    struct db_array *columns[] = { &match, &order, &state, &settled, &outcome, &code, &size, &price };
+    struct db_array *columns[] = {&match, &order, &state, &settled, &outcome, &code, &size, &price};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_leg *l = s->legs; l; l = l->hh.next) {
         if (!l->touched)
@@ -586,7 +594,7 @@ static void save_touched_legs(struct batch *b, const struct matching_batch *s)
 static void save_marks(struct batch *b, const struct matching_batch *s)
 {
     struct db_array match, lane, partition, part_seq;
-    struct db_array *columns[] = { &match, &lane, &partition, &part_seq };
+    struct db_array *columns[] = {&match, &lane, &partition, &part_seq};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_mark *k = s->marks; k; k = k->next) {
         if (!k->is_new)
@@ -644,7 +652,7 @@ enum err store_read_legs(struct db *db, struct arena *arena, struct uuid id, str
 
 static void read_matches(struct arena *arena, const struct db_rows *rows, struct match_list *ret)
 {
-    *ret = (struct match_list){ .count = (size_t)db_count(rows) };
+    *ret = (struct match_list){.count = (size_t)db_count(rows)};
     ret->items = ARENA_ARRAY(arena, struct match, ret->count + 1);
     for (int r = 0; r < db_count(rows); r++)
         ret->items[r] = read_match(arena, rows, r);
@@ -681,8 +689,8 @@ static void arg_ids(struct db_args *args, const struct uuid *ids, size_t count)
     db_array_done(&array);
 }
 
-enum err store_read_done(struct db *db, struct arena *arena, const struct uuid *ids, size_t count, struct match_list *ret,
-                         struct fault *fault)
+enum err store_read_done(struct db *db, struct arena *arena, const struct uuid *ids, size_t count,
+                         struct match_list *ret, struct fault *fault)
 {
     struct db_args args = db_args(arena);
     arg_ids(&args, ids, count);
@@ -718,7 +726,7 @@ void store_measure(struct db *db, int64_t *ret_open, time_us_t *ret_oldest)
 {
     CLEANUP_ROWS struct db_rows *rows = NULL;
     struct fault fault;
-    if (db_query(db, &MEASURE, &(struct db_args){ .count = 0 }, &rows, &fault))
+    if (db_query(db, &MEASURE, &(struct db_args){.count = 0}, &rows, &fault))
         return; /* the lane finds out by itself that its session is lost */
     *ret_open = db_i64(rows, 0, 0);
     *ret_oldest = db_null(rows, 0, 1) ? 0 : db_time(rows, 0, 1);

@@ -59,9 +59,10 @@ struct match_list {
     size_t count;
     bool more;
 };
-MUST_CHECK enum err store_read_match(struct db *db, struct arena *arena, struct uuid id, struct match *ret, struct fault *fault);
-MUST_CHECK enum err store_read_legs(struct db *db, struct arena *arena, struct uuid id, struct leg **ret, size_t *ret_count,
-                                    struct fault *fault);
+MUST_CHECK enum err store_read_match(struct db *db, struct arena *arena, struct uuid id, struct match *ret,
+                                     struct fault *fault);
+MUST_CHECK enum err store_read_legs(struct db *db, struct arena *arena, struct uuid id, struct leg **ret,
+                                    size_t *ret_count, struct fault *fault);
 MUST_CHECK enum err store_read_matches(struct db *db, struct arena *arena, const struct cursor *after, int64_t limit,
                                        struct match_list *ret, struct fault *fault);
 /* Those of `ids` that are DONE. */

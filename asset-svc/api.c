@@ -60,7 +60,7 @@ static enum err page_cursor_decode(struct call *call, const char *text, int64_t 
     char check[9];
     if (space) {
         snprintf(check, sizeof check, "%08x", (uint32_t)hash_fnv1a(body, len - 9));
-        ok = memcmp(check, plain, 8) == 0 && str_to_i64((struct str){ body, (size_t)(space - body) }, ret_number);
+        ok = memcmp(check, plain, 8) == 0 && str_to_i64((struct str){body, (size_t)(space - body)}, ret_number);
     }
     if (!space || !ok)
         return field_error_add(&call->errors, "?cursor", "is not a cursor of this list");
@@ -82,12 +82,20 @@ struct list_query {
     bool non_zero_only;
 };
 static const struct field LIST_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct list_query, customer_id) },
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, asset), .min = 1, .max = 200,
-      .check = field_check_asset },
-    { .name = "nonZeroOnly", .kind = FIELD_BOOL, .offset = offsetof(struct list_query, non_zero_only) },
-    { .name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = PAGE_CURSOR_MAX },
-    { .name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct list_query, customer_id)},
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct list_query, asset),
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "nonZeroOnly", .kind = FIELD_BOOL, .offset = offsetof(struct list_query, non_zero_only)},
+    {.name = "cursor",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct list_query, cursor),
+     .min = 1,
+     .max = PAGE_CURSOR_MAX},
+    {.name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX},
     FIELD_END,
 };
 
@@ -114,14 +122,14 @@ static enum err query_list(struct call *call, struct db *db)
 
 static enum err on_list(struct call *call)
 {
-    struct list_query q = { .limit = LIMIT_DEFAULT };
+    struct list_query q = {.limit = LIMIT_DEFAULT};
     enum err e = call_query(call, LIST_FIELDS, &q);
     if (e)
         return e;
 
     struct asset_filter *f = ARENA_NEW(&call->arena, struct asset_filter);
-    *f = (struct asset_filter){ .customer_id = q.customer_id, .asset = q.asset, .non_zero_only = q.non_zero_only,
-                                .limit = q.limit };
+    *f = (struct asset_filter){
+        .customer_id = q.customer_id, .asset = q.asset, .non_zero_only = q.non_zero_only, .limit = q.limit};
     e = page_cursor_decode(call, q.cursor, &f->after_customer, &f->after_asset);
     if (!e && call->claims.role != ROLE_ADMIN)
         e = readable_customer(call, q.customer_id, &f->customer_id);
@@ -138,13 +146,17 @@ struct one_query {
     const char *asset, *cursor;
 };
 static const struct field ONE_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct one_query, customer_id) },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct one_query, customer_id)},
     FIELD_END,
 };
 static const struct field ENTRIES_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct one_query, customer_id) },
-    { .name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct one_query, cursor), .min = 1, .max = PAGE_CURSOR_MAX },
-    { .name = "limit", .kind = FIELD_INT, .offset = offsetof(struct one_query, limit), .min = 1, .max = LIMIT_MAX },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct one_query, customer_id)},
+    {.name = "cursor",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct one_query, cursor),
+     .min = 1,
+     .max = PAGE_CURSOR_MAX},
+    {.name = "limit", .kind = FIELD_INT, .offset = offsetof(struct one_query, limit), .min = 1, .max = LIMIT_MAX},
     FIELD_END,
 };
 
@@ -202,7 +214,8 @@ static void write_csv(struct call *call, const struct statement *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct statement_line *l = &s->items[i];
         char id[UUID_TEXT_MAX], cause[UUID_TEXT_MAX], at[CLOCK_TEXT_MAX];
-        char amount[DECIMAL_TEXT_MAX], usable_amount[DECIMAL_TEXT_MAX], size[DECIMAL_TEXT_MAX], usable[DECIMAL_TEXT_MAX];
+        char amount[DECIMAL_TEXT_MAX], usable_amount[DECIMAL_TEXT_MAX], size[DECIMAL_TEXT_MAX],
+            usable[DECIMAL_TEXT_MAX];
         uuid_format(l->id, id);
         uuid_format(l->cause_id, cause);
         clock_format(l->at, at);
@@ -210,13 +223,14 @@ static void write_csv(struct call *call, const struct statement *s)
         decimal_format(l->usable_amount, usable_amount);
         decimal_format(l->size, size);
         decimal_format(l->usable, usable);
-        buf_printf(out, "%s,%s,%s,%s,%s,%s,%s,%s,%s\r\n", id, at, l->type, amount, usable_amount, size, usable, l->cause_type,
-                   cause);
+        buf_printf(out, "%s,%s,%s,%s,%s,%s,%s,%s,%s\r\n", id, at, l->type, amount, usable_amount, size, usable,
+                   l->cause_type, cause);
     }
     call->content_type = "text/csv; charset=utf-8";
     if (s->more)
-        call_reply_header(call, "Link", arena_printf(&call->arena, "<%s?cursor=%s>; rel=\"next\"", call->path,
-                                                     page_cursor(call, s->items[s->count - 1].version, "")));
+        call_reply_header(call, "Link",
+                          arena_printf(&call->arena, "<%s?cursor=%s>; rel=\"next\"", call->path,
+                                       page_cursor(call, s->items[s->count - 1].version, "")));
 }
 
 static enum err query_entries(struct call *call, struct db *db)
@@ -226,7 +240,8 @@ static enum err query_entries(struct call *call, struct db *db)
     struct statement s;
     enum err e = store_read_asset(db, &call->arena, q->customer_id, q->asset, &h, &call->fault);
     if (!e)
-        e = store_read_statement(db, &call->arena, q->customer_id, q->asset, q->before_version, q->limit, &s, &call->fault);
+        e = store_read_statement(db, &call->arena, q->customer_id, q->asset, q->before_version, q->limit, &s,
+                                 &call->fault);
     if (e)
         return e;
     if (call->wants_csv)
@@ -274,17 +289,35 @@ struct estimate_body {
     int64_t customer_id;
 };
 static const struct field ESTIMATE_FIELDS[] = {
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct estimate_body, asset), .flags = FIELD_REQUIRED,
-      .min = 1, .max = 200, .check = field_check_asset },
-    { .name = "orderSide", .kind = FIELD_CHOICE, .offset = offsetof(struct estimate_body, side), .flags = FIELD_REQUIRED,
-      .choices = ORDER_SIDES },
-    { .name = "size", .kind = FIELD_DECIMAL, .offset = offsetof(struct estimate_body, size),
-      .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_SIZE_PLACES },
-    { .name = "price", .kind = FIELD_DECIMAL, .offset = offsetof(struct estimate_body, price),
-      .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_PRICE_PLACES },
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct estimate_body, customer_id) },
-    { .name = "clientOrderId", .kind = FIELD_TEXT, .offset = offsetof(struct estimate_body, client_order_id), .min = 1,
-      .max = 64, .check = field_check_client_order_id },
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct estimate_body, asset),
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "orderSide",
+     .kind = FIELD_CHOICE,
+     .offset = offsetof(struct estimate_body, side),
+     .flags = FIELD_REQUIRED,
+     .choices = ORDER_SIDES},
+    {.name = "size",
+     .kind = FIELD_DECIMAL,
+     .offset = offsetof(struct estimate_body, size),
+     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
+     .places = DECIMAL_SIZE_PLACES},
+    {.name = "price",
+     .kind = FIELD_DECIMAL,
+     .offset = offsetof(struct estimate_body, price),
+     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
+     .places = DECIMAL_PRICE_PLACES},
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct estimate_body, customer_id)},
+    {.name = "clientOrderId",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct estimate_body, client_order_id),
+     .min = 1,
+     .max = 64,
+     .check = field_check_client_order_id},
     FIELD_END,
 };
 
@@ -306,7 +339,7 @@ static enum err query_estimate(struct call *call, struct db *db)
     if (e)
         return e;
 
-    struct holding h = { .usable = 0 };
+    struct holding h = {.usable = 0};
     e = store_read_asset(db, &call->arena, q->customer_id, q->asset, &h, &call->fault);
     if (e && e != ERR_NOT_FOUND)
         return e;
@@ -325,7 +358,7 @@ static enum err query_estimate(struct call *call, struct db *db)
 
 static enum err on_estimate(struct call *call)
 {
-    struct estimate_body body = { .side = -1 };
+    struct estimate_body body = {.side = -1};
     struct estimate *q = ARENA_NEW(&call->arena, struct estimate);
     enum err e = call_body(call, ESTIMATE_FIELDS, &body);
     if (!e)
@@ -333,8 +366,11 @@ static enum err on_estimate(struct call *call)
     if (e)
         return e;
 
-    struct order_state order = { .asset = body.asset, .side = (enum order_side)body.side, .size = body.size,
-                                 .price = body.price, .status = ORDER_NEW };
+    struct order_state order = {.asset = body.asset,
+                                .side = (enum order_side)body.side,
+                                .size = body.size,
+                                .price = body.price,
+                                .status = ORDER_NEW};
     decimal_t value;
     if (!decimal_mul(body.size, body.price, &value) || books_required(&order, &q->required))
         return field_error_add(&call->errors, "/size", "size times price is too large");
@@ -348,11 +384,19 @@ static enum err on_estimate(struct call *call)
 /* ---- POST /assets ---- */
 
 static const struct field BRING_IN_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct bring_in, customer_id), .flags = FIELD_REQUIRED },
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct bring_in, asset), .flags = FIELD_REQUIRED, .min = 1,
-      .max = 200, .check = field_check_asset },
-    { .name = "size", .kind = FIELD_DECIMAL, .offset = offsetof(struct bring_in, size),
-      .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_SIZE_PLACES },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct bring_in, customer_id), .flags = FIELD_REQUIRED},
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct bring_in, asset),
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "size",
+     .kind = FIELD_DECIMAL,
+     .offset = offsetof(struct bring_in, size),
+     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
+     .places = DECIMAL_SIZE_PLACES},
     FIELD_END,
 };
 
@@ -401,10 +445,10 @@ void api_answer_bring_in(struct lane_item *it)
 }
 
 const struct http_route ASSET_SVC_ROUTES[] = {
-    { HTTP_GET, ASSETS_PATH, WHO_USER, on_list, 0 },
-    { HTTP_POST, ASSETS_PATH, WHO_ADMIN, on_bring_in, ROUTE_IDEMPOTENT },
-    { HTTP_GET, ASSETS_PATH "/{assetName}", WHO_USER, on_get, 0 },
-    { HTTP_GET, ASSETS_PATH "/{assetName}/entries", WHO_USER, on_entries, ROUTE_CSV },
-    { HTTP_POST, "/api/v1/orders/estimate", WHO_USER, on_estimate, 0 },
-    { HTTP_GET, NULL, WHO_ANYONE, NULL, 0 },
+    {HTTP_GET, ASSETS_PATH, WHO_USER, on_list, 0},
+    {HTTP_POST, ASSETS_PATH, WHO_ADMIN, on_bring_in, ROUTE_IDEMPOTENT},
+    {HTTP_GET, ASSETS_PATH "/{assetName}", WHO_USER, on_get, 0},
+    {HTTP_GET, ASSETS_PATH "/{assetName}/entries", WHO_USER, on_entries, ROUTE_CSV},
+    {HTTP_POST, "/api/v1/orders/estimate", WHO_USER, on_estimate, 0},
+    {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

@@ -38,7 +38,8 @@ static const struct db_stmt CHECK_RECENT = {
 };
 static const struct db_stmt CHECK_WHOLE = {
     "auditor_whole",
-    "SELECT 'the accounts do not sum to zero' AS what, 0::bigint, asset FROM account GROUP BY asset HAVING sum(size) <> 0 "
+    "SELECT 'the accounts do not sum to zero' AS what, 0::bigint, asset FROM account GROUP BY asset HAVING sum(size) "
+    "<> 0 "
     "UNION ALL SELECT 'the balance is not the sum of its journal', a.owner, a.asset FROM account a "
     "LEFT JOIN (SELECT owner, asset, sum(amount) AS amount, sum(usable_amount) AS usable_amount, count(*) AS lines "
     "FROM journal GROUP BY owner, asset) j USING (owner, asset) "

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-const char *const RESERVATION_STATES[] = { "OPEN", "CAPTURED", "RELEASED", "REFUSED", NULL };
-const char *const ENTRY_TYPES[] = { "DEPOSIT", "WITHDRAWAL", "BROUGHT_IN", "RESERVE", "RELEASE", "TRADE", NULL };
+const char *const RESERVATION_STATES[] = {"OPEN", "CAPTURED", "RELEASED", "REFUSED", NULL};
+const char *const ENTRY_TYPES[] = {"DEPOSIT", "WITHDRAWAL", "BROUGHT_IN", "RESERVE", "RELEASE", "TRADE", NULL};
 
 /* ---- entries ---- */
 
@@ -13,7 +13,7 @@ static void add(struct entry *e, struct holding *h, decimal_t amount, decimal_t 
     if (amount == 0 && usable_amount == 0)
         return;
     assert(h && e->count < POSTINGS_MAX);
-    e->postings[e->count++] = (struct posting){ h, amount, usable_amount };
+    e->postings[e->count++] = (struct posting){h, amount, usable_amount};
 }
 
 /* All or nothing: what was moved before a refusal is moved back. */
@@ -39,7 +39,7 @@ enum err books_bring_in(enum entry_type type, struct holding *to, struct holding
                         struct entry *ret_entry)
 {
     assert(amount > 0);
-    struct entry e = { .type = type };
+    struct entry e = {.type = type};
     add(&e, to, amount, amount);
     add(&e, external, -amount, -amount);
     enum err err = apply(&e);
@@ -51,7 +51,7 @@ enum err books_bring_in(enum entry_type type, struct holding *to, struct holding
 enum err books_take_out(struct holding *from, struct holding *external, decimal_t amount, struct entry *ret_entry)
 {
     assert(amount > 0);
-    struct entry e = { .type = ENTRY_WITHDRAWAL };
+    struct entry e = {.type = ENTRY_WITHDRAWAL};
     add(&e, from, -amount, -amount);
     add(&e, external, amount, amount);
     enum err err = apply(&e);
@@ -85,7 +85,7 @@ enum err books_required(const struct order_state *o, decimal_t *ret_required)
 /* Matched since what is posted; both grow only. */
 static bool newly_matched(struct order_fill now, struct order_fill posted, struct order_fill *ret)
 {
-    *ret = (struct order_fill){ now.size - posted.size, now.value - posted.value };
+    *ret = (struct order_fill){now.size - posted.size, now.value - posted.value};
     return ret->size >= 0 && ret->value >= 0 && (ret->size > 0) == (ret->value > 0);
 }
 
@@ -104,7 +104,8 @@ static enum reservation_state state_of(const struct order_state *o, decimal_t re
 }
 
 /* A buyer gives money for shares, a seller the other way round; the counter-account does the opposite. */
-static void trade(struct entry *e, enum order_side side, struct order_fill fill, struct holding *money, struct holding *shares)
+static void trade(struct entry *e, enum order_side side, struct order_fill fill, struct holding *money,
+                  struct holding *shares)
 {
     decimal_t sign = side == ORDER_BUY ? 1 : -1;
     add(e, money, sign * fill.value, sign * fill.value);
@@ -139,7 +140,7 @@ enum err books_of_order(const struct order_state *o, struct reservation *r, cons
     decimal_t got = o->side == ORDER_BUY ? size : value;
     decimal_t reserve_change = required - r->reserved;
 
-    struct entry e = { .type = type_of(size > 0, reserve_change) };
+    struct entry e = {.type = type_of(size > 0, reserve_change)};
     add(&e, pays, -paid, -paid - reserve_change);
     add(&e, gets, got, got);
     trade(&e, o->side, house, accounts->house_money, accounts->house_shares);

@@ -57,12 +57,13 @@ MUST_CHECK enum err books_required(const struct order_state *o, decimal_t *ret_r
 /* Moves `r` and the accounts to the order's state; the entry tells what was posted (count 0: nothing). The order's version must be
  * newer than r->version. ERR_INSUFFICIENT: r->required and r->usable say what was missing; r becomes REFUSED at that version
  * if nothing was set aside before, and no account changes. */
-MUST_CHECK enum err books_of_order(const struct order_state *o, struct reservation *r, const struct order_accounts *accounts,
-                                   struct entry *ret_entry);
+MUST_CHECK enum err books_of_order(const struct order_state *o, struct reservation *r,
+                                   const struct order_accounts *accounts, struct entry *ret_entry);
 
 /* `amount` (> 0) comes from the outside to a customer, or goes back there. ERR_INSUFFICIENT for the latter. */
 MUST_CHECK enum err books_bring_in(enum entry_type type, struct holding *to, struct holding *external, decimal_t amount,
                                    struct entry *ret_entry);
-MUST_CHECK enum err books_take_out(struct holding *from, struct holding *external, decimal_t amount, struct entry *ret_entry);
+MUST_CHECK enum err books_take_out(struct holding *from, struct holding *external, decimal_t amount,
+                                   struct entry *ret_entry);
 
 #endif

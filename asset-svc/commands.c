@@ -38,8 +38,8 @@ static void want_order(struct batch *b, struct lane_item *it)
 
 static struct order_accounts accounts_of(struct batch *b, const struct order_state *o)
 {
-    struct order_accounts a = { .money = store_account(b, o->customer_id, BOOKS_MONEY),
-                                .shares = store_account(b, o->customer_id, o->asset) };
+    struct order_accounts a = {.money = store_account(b, o->customer_id, BOOKS_MONEY),
+                               .shares = store_account(b, o->customer_id, o->asset)};
     int64_t house = holding_firm_owner(FIRM_HOUSE, b->lane_number);
     int64_t clearing = holding_firm_owner(FIRM_CLEARING, b->lane_number);
     if (has_fill(&o->house)) {
@@ -72,7 +72,7 @@ static bool move_to(struct batch *b, struct lane_item *it, struct reservation *r
     }
     store_touch_reservation(b, r);
     if (!e)
-        store_journal(b, &entry, (struct cause){ "ORDER", o->id, o->actor });
+        store_journal(b, &entry, (struct cause){"ORDER", o->id, o->actor});
     return true;
 }
 
@@ -84,10 +84,10 @@ static struct reservation *reservation_of(struct batch *b, const struct lane_ite
 /* Answered by what the books hold, whatever came first. */
 static void decide_placed(struct batch *b, struct lane_item *it)
 {
-    static const char *const ANSWERS[] = { [RESERVATION_OPEN] = "asset.reserved",
-                                           [RESERVATION_CAPTURED] = "asset.reserved",
-                                           [RESERVATION_RELEASED] = "asset.released",
-                                           [RESERVATION_REFUSED] = "asset.refused" };
+    static const char *const ANSWERS[] = {[RESERVATION_OPEN] = "asset.reserved",
+                                          [RESERVATION_CAPTURED] = "asset.reserved",
+                                          [RESERVATION_RELEASED] = "asset.released",
+                                          [RESERVATION_REFUSED] = "asset.refused"};
     struct reservation *r = reservation_of(b, it);
     if (move_to(b, it, r))
         events_emit_outcome(b, ANSWERS[r->state], r, NO_MATCH);
@@ -122,13 +122,13 @@ static struct transfer_result book(struct batch *b, const struct transfer_reques
 {
     struct holding *money = store_account(b, t->customer_id, BOOKS_MONEY);
     struct holding *outside = store_account(b, external(b), BOOKS_MONEY);
-    struct transfer_result result = { .required = t->amount, .usable = money->usable };
+    struct transfer_result result = {.required = t->amount, .usable = money->usable};
     struct entry entry;
     enum err e = t->type == TRANSFER_DEPOSIT ? books_bring_in(ENTRY_DEPOSIT, money, outside, t->amount, &entry)
                                              : books_take_out(money, outside, t->amount, &entry);
     result.booked = e == ERR_OK;
     if (result.booked)
-        store_journal(b, &entry, (struct cause){ "TRANSFER", t->transfer_id, t->actor });
+        store_journal(b, &entry, (struct cause){"TRANSFER", t->transfer_id, t->actor});
     return result;
 }
 
@@ -181,7 +181,7 @@ static void decide_bring_in(struct batch *b, struct lane_item *it)
         it->err = fault_set(&it->fault, ERR_CONFLICT, "the balance would be too large");
         return;
     }
-    store_journal(b, &entry, (struct cause){ "ADMIN", cmd->id, cmd->actor });
+    store_journal(b, &entry, (struct cause){"ADMIN", cmd->id, cmd->actor});
     events_emit_account(b, "asset.deposited", h, cmd->size, cmd->id);
     struct holding *after = ARENA_NEW(b->arena, struct holding);
     *after = *h;
@@ -197,12 +197,11 @@ const struct lane_ops ASSET_SVC_OPS = {
 };
 
 const struct lane_verb ASSET_BRING_IN = {
-    .name = "bring_in", .want = want_bring_in, .decide = decide_bring_in, .answer = api_answer_bring_in
-};
-const struct lane_verb ASSET_ORDER_PLACED = { .name = "order.placed", .want = want_order, .decide = decide_placed };
-const struct lane_verb ASSET_ORDER_CANCELED = { .name = "order.canceled", .want = want_order, .decide = decide_canceled };
-const struct lane_verb ASSET_ORDER_FILLED = { .name = "order.filled", .want = want_order, .decide = decide_filled };
-const struct lane_verb ASSET_TRANSFER = { .name = "transfer.requested", .want = want_transfer, .decide = decide_transfer };
+    .name = "bring_in", .want = want_bring_in, .decide = decide_bring_in, .answer = api_answer_bring_in};
+const struct lane_verb ASSET_ORDER_PLACED = {.name = "order.placed", .want = want_order, .decide = decide_placed};
+const struct lane_verb ASSET_ORDER_CANCELED = {.name = "order.canceled", .want = want_order, .decide = decide_canceled};
+const struct lane_verb ASSET_ORDER_FILLED = {.name = "order.filled", .want = want_order, .decide = decide_filled};
+const struct lane_verb ASSET_TRANSFER = {
+    .name = "transfer.requested", .want = want_transfer, .decide = decide_transfer};
 const struct lane_verb ASSET_REGISTERED = {
-    .name = "user.registered", .want = want_registered, .decide = decide_registered
-};
+    .name = "user.registered", .want = want_registered, .decide = decide_registered};

@@ -22,7 +22,8 @@ struct bring_in {
 /* Command; result: struct holding *, as it is after it. */
 extern const struct lane_verb ASSET_BRING_IN;
 /* Events. */
-extern const struct lane_verb ASSET_ORDER_PLACED, ASSET_ORDER_CANCELED, ASSET_ORDER_FILLED, ASSET_TRANSFER, ASSET_REGISTERED;
+extern const struct lane_verb ASSET_ORDER_PLACED, ASSET_ORDER_CANCELED, ASSET_ORDER_FILLED, ASSET_TRANSFER,
+    ASSET_REGISTERED;
 
 extern const struct lane_ops ASSET_SVC_OPS;
 

@@ -8,20 +8,20 @@ static void emit(struct batch *b, const char *type, int64_t customer_id, struct 
 {
     char id[UUID_TEXT_MAX];
     uuid_format(subject, id);
-    batch_emit(b, type, customer_id, id, (struct str){ data->data, data->len });
+    batch_emit(b, type, customer_id, id, (struct str){data->data, data->len});
     buf_done(data);
 }
 
 void events_emit_outcome(struct batch *b, const char *type, const struct reservation *r, struct uuid match_id)
 {
-    struct asset_outcome outcome = { .order_id = r->order_id,
-                                     .customer_id = r->customer_id,
-                                     .version = r->version,
-                                     .match_id = match_id,
-                                     .asset = r->asset,
-                                     .reserved = r->reserved,
-                                     .required = r->required,
-                                     .usable = r->usable };
+    struct asset_outcome outcome = {.order_id = r->order_id,
+                                    .customer_id = r->customer_id,
+                                    .version = r->version,
+                                    .match_id = match_id,
+                                    .asset = r->asset,
+                                    .reserved = r->reserved,
+                                    .required = r->required,
+                                    .usable = r->usable};
     struct buf data;
     buf_init(&data);
     asset_outcome_encode(&data, &outcome);
@@ -33,15 +33,16 @@ void events_emit_transfer(struct batch *b, const char *type, const struct transf
 {
     struct buf data;
     buf_init(&data);
-    transfer_outcome_encode(&data, &(struct transfer_outcome){ t->transfer_id, t->customer_id, required, usable });
+    transfer_outcome_encode(&data, &(struct transfer_outcome){t->transfer_id, t->customer_id, required, usable});
     emit(b, type, t->customer_id, t->transfer_id, &data);
 }
 
-void events_emit_account(struct batch *b, const char *type, const struct holding *h, decimal_t size, struct uuid subject)
+void events_emit_account(struct batch *b, const char *type, const struct holding *h, decimal_t size,
+                         struct uuid subject)
 {
     struct buf data;
     buf_init(&data);
-    account_change_encode(&data, &(struct account_change){ h->owner, h->asset, size });
+    account_change_encode(&data, &(struct account_change){h->owner, h->asset, size});
     emit(b, type, h->owner, subject, &data);
 }
 
@@ -65,14 +66,11 @@ static enum err decode_transfer(const struct event *e, struct arena *arena, void
     return err;
 }
 
-const char *const ASSET_SVC_CONSUMES[] = { "order-events", "txn-events", "auth-events", NULL };
+const char *const ASSET_SVC_CONSUMES[] = {"order-events", "txn-events", "auth-events", NULL};
 
 /* order.opened and order.rejected say nothing new to the books. */
 const struct event_kind ASSET_SVC_KINDS[] = {
-    { "order.placed", decode_order, &ASSET_ORDER_PLACED },
-    { "order.canceled", decode_order, &ASSET_ORDER_CANCELED },
-    { "order.filled", decode_order, &ASSET_ORDER_FILLED },
-    { "transfer.requested", decode_transfer, &ASSET_TRANSFER },
-    { "user.registered", customers_decode, &ASSET_REGISTERED },
-    { NULL, NULL, NULL },
+    {"order.placed", decode_order, &ASSET_ORDER_PLACED},      {"order.canceled", decode_order, &ASSET_ORDER_CANCELED},
+    {"order.filled", decode_order, &ASSET_ORDER_FILLED},      {"transfer.requested", decode_transfer, &ASSET_TRANSFER},
+    {"user.registered", customers_decode, &ASSET_REGISTERED}, {NULL, NULL, NULL},
 };

@@ -15,7 +15,8 @@ void events_emit_outcome(struct batch *b, const char *type, const struct reserva
 void events_emit_transfer(struct batch *b, const char *type, const struct transfer_requested *t, decimal_t required,
                           decimal_t usable);
 /* type: "account.opened" or "asset.deposited". */
-void events_emit_account(struct batch *b, const char *type, const struct holding *h, decimal_t size, struct uuid subject);
+void events_emit_account(struct batch *b, const char *type, const struct holding *h, decimal_t size,
+                         struct uuid subject);
 
 extern const char *const ASSET_SVC_CONSUMES[];
 extern const struct event_kind ASSET_SVC_KINDS[];

@@ -19,11 +19,13 @@ static const struct db_stmt OPEN_ACCOUNTS = {
 static const struct db_stmt LOCK_ACCOUNTS = {
     "assets_lock_accounts",
     "SELECT a.owner, a.asset, a.size, a.usable, a.version FROM account a "
-    "WHERE (a.owner, a.asset) IN (SELECT * FROM unnest($1::bigint[], $2::text[])) ORDER BY a.owner, a.asset FOR UPDATE OF a",
+    "WHERE (a.owner, a.asset) IN (SELECT * FROM unnest($1::bigint[], $2::text[])) ORDER BY a.owner, a.asset FOR UPDATE "
+    "OF a",
 };
 static const struct db_stmt LOCK_RESERVATIONS = {
     "assets_lock_reservations",
-    "SELECT order_id, customer_id, asset, state, reserved, house_size, house_value, clearing_size, clearing_value, version, "
+    "SELECT order_id, customer_id, asset, state, reserved, house_size, house_value, clearing_size, clearing_value, "
+    "version, "
     "required, usable FROM reservation WHERE order_id = ANY ($1::uuid[]) ORDER BY order_id FOR UPDATE",
 };
 static const struct db_stmt LOAD_TRANSFERS = {
@@ -37,15 +39,18 @@ static const struct db_stmt UPDATE_ACCOUNTS = {
     "FROM unnest($1::bigint[], $2::text[], $3::numeric[], $4::numeric[], $5::bigint[], $6::bigint[]) "
     "AS g (owner, asset, size, usable, version, old_version) "
     "WHERE a.owner = g.owner AND a.asset = g.asset AND a.version = g.old_version RETURNING 1) "
-    "SELECT must_be((SELECT count(*) FROM moved) = cardinality($1::bigint[]), 'XX000', 'a balance has moved under its lock')",
+    "SELECT must_be((SELECT count(*) FROM moved) = cardinality($1::bigint[]), 'XX000', 'a balance has moved under its "
+    "lock')",
 };
 static const struct db_stmt INSERT_JOURNAL = {
     "assets_insert_journal",
-    "INSERT INTO journal (owner, asset, version, entry_id, at, type, amount, usable_amount, size_before, usable_before, size, "
+    "INSERT INTO journal (owner, asset, version, entry_id, at, type, amount, usable_amount, size_before, "
+    "usable_before, size, "
     "usable, cause_type, cause_id, actor) "
     "SELECT g.owner, g.asset, g.version, g.entry_id, $1, g.type, g.amount, g.usable_amount, g.size - g.amount, "
     "g.usable - g.usable_amount, g.size, g.usable, g.cause_type, g.cause_id, g.actor "
-    "FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::numeric[], $8::numeric[], $9::numeric[], "
+    "FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::numeric[], $8::numeric[], "
+    "$9::numeric[], "
     "$10::numeric[], $11::text[], $12::uuid[], $13::text[]) "
     "AS g (owner, asset, version, entry_id, type, amount, usable_amount, size, usable, cause_type, cause_id, actor)",
 };
@@ -53,7 +58,8 @@ static const struct db_stmt SAVE_RESERVATIONS = {
     "assets_save_reservations",
     "INSERT INTO reservation (order_id, customer_id, asset, state, reserved, house_size, house_value, clearing_size, "
     "clearing_value, version, required, usable) "
-    "SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[], "
+    "SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], "
+    "$7::numeric[], "
     "$8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[], $12::numeric[]) "
     "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, reserved = excluded.reserved, "
     "house_size = excluded.house_size, house_value = excluded.house_value, clearing_size = excluded.clearing_size, "
@@ -149,7 +155,7 @@ void store_want_transfer(struct batch *b, struct uuid transfer_id)
 
 static struct account_key key_of(int64_t owner, const char *asset)
 {
-    struct account_key key = { .owner = owner };
+    struct account_key key = {.owner = owner};
     bool fits = str_copy(key.asset, sizeof key.asset, str_of(asset));
     assert(fits);
     return key;
@@ -160,8 +166,8 @@ static void on_accounts(void *arg, const struct db_rows *rows)
     struct batch *b = arg;
     for (int r = 0; r < db_count(rows); r++) {
         struct batch_account *a = ARENA_NEW(b->arena, struct batch_account);
-        a->holding = (struct holding){ db_i64(rows, r, 0), arena_strdup(b->arena, db_text(rows, r, 1)),
-                                       db_decimal(rows, r, 2), db_decimal(rows, r, 3), db_i64(rows, r, 4) };
+        a->holding = (struct holding){db_i64(rows, r, 0), arena_strdup(b->arena, db_text(rows, r, 1)),
+                                      db_decimal(rows, r, 2), db_decimal(rows, r, 3), db_i64(rows, r, 4)};
         a->loaded_version = a->holding.version;
         a->key = key_of(a->holding.owner, a->holding.asset);
         HASH_ADD(hh, state_of(b)->accounts, key, sizeof a->key, a);
@@ -194,8 +200,8 @@ static void on_reservations(void *arg, const struct db_rows *rows)
             .asset = arena_strdup(b->arena, db_text(rows, r, 2)),
             .state = reservation_state_of(db_text(rows, r, 3)),
             .reserved = db_decimal(rows, r, 4),
-            .house = { db_decimal(rows, r, 5), db_decimal(rows, r, 6) },
-            .clearing = { db_decimal(rows, r, 7), db_decimal(rows, r, 8) },
+            .house = {db_decimal(rows, r, 5), db_decimal(rows, r, 6)},
+            .clearing = {db_decimal(rows, r, 7), db_decimal(rows, r, 8)},
             .version = db_i64(rows, r, 9),
             .required = db_decimal(rows, r, 10),
             .usable = db_decimal(rows, r, 11),
@@ -215,7 +221,7 @@ static void on_transfers(void *arg, const struct db_rows *rows)
     for (int r = 0; r < db_count(rows); r++) {
         struct batch_transfer *t = ARENA_NEW(b->arena, struct batch_transfer);
         t->id = db_uuid(rows, r, 0);
-        t->result = (struct transfer_result){ db_bool(rows, r, 1), db_decimal(rows, r, 2), db_decimal(rows, r, 3) };
+        t->result = (struct transfer_result){db_bool(rows, r, 1), db_decimal(rows, r, 2), db_decimal(rows, r, 3)};
         keep_transfer(b, t);
     }
 }
@@ -283,7 +289,7 @@ const struct transfer_result *store_transfer(struct batch *b, struct uuid transf
 void store_add_transfer(struct batch *b, struct uuid transfer_id, struct transfer_result result)
 {
     struct batch_transfer *t = ARENA_NEW(b->arena, struct batch_transfer);
-    *t = (struct batch_transfer){ .id = transfer_id, .result = result, .added = true };
+    *t = (struct batch_transfer){.id = transfer_id, .result = result, .added = true};
     keep_transfer(b, t);
 }
 
@@ -292,7 +298,8 @@ void store_journal(struct batch *b, const struct entry *entry, struct cause caus
     struct uuid entry_id = uuid_v7();
     for (size_t i = 0; i < entry->count; i++) {
         struct journal_line *line = ARENA_NEW(b->arena, struct journal_line);
-        *line = (struct journal_line){ NULL, entry_id, entry->type, entry->postings[i], *entry->postings[i].holding, cause };
+        *line = (struct journal_line){NULL, entry_id, entry->type, entry->postings[i], *entry->postings[i].holding,
+                                      cause};
         *state_of(b)->journal_end = line;
         state_of(b)->journal_end = &line->next;
     }
@@ -300,8 +307,8 @@ void store_journal(struct batch *b, const struct entry *entry, struct cause caus
 
 /* ---- saves ---- */
 
-static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_args *args, struct db_array *const *columns,
-                            size_t count)
+static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_args *args,
+                            struct db_array *const *columns, size_t count)
 {
     bool any = columns[0]->count > 0;
     for (size_t i = 0; i < count; i++) {
@@ -323,7 +330,7 @@ static void init_columns(struct db_array *const *columns, size_t count)
 static void save_accounts(struct batch *b, const struct assets_batch *s)
 {
     struct db_array owner, asset, size, usable, version, old_version;
-    struct db_array *columns[] = { &owner, &asset, &size, &usable, &version, &old_version };
+    struct db_array *columns[] = {&owner, &asset, &size, &usable, &version, &old_version};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_account *a = s->accounts; a; a = a->hh.next) {
         if (a->holding.version == a->loaded_version)
@@ -341,9 +348,10 @@ static void save_accounts(struct batch *b, const struct assets_batch *s)
 
 static void save_journal(struct batch *b, const struct assets_batch *s)
 {
-    struct db_array owner, asset, version, entry_id, type, amount, usable_amount, size, usable, cause_type, cause_id, actor;
-    struct db_array *columns[] = { &owner,         &asset, &version, &entry_id,   &type,     &amount,
-                                   &usable_amount, &size,  &usable,  &cause_type, &cause_id, &actor };
+    struct db_array owner, asset, version, entry_id, type, amount, usable_amount, size, usable, cause_type, cause_id,
+        actor;
+    struct db_array *columns[] = {&owner,         &asset, &version, &entry_id,   &type,     &amount,
+                                  &usable_amount, &size,  &usable,  &cause_type, &cause_id, &actor};
     init_columns(columns, COUNT_OF(columns));
     for (const struct journal_line *line = s->journal; line; line = line->next) {
         db_array_i64(&owner, line->after.owner);
@@ -366,10 +374,10 @@ static void save_journal(struct batch *b, const struct assets_batch *s)
 
 static void save_reservations(struct batch *b, const struct assets_batch *s)
 {
-    struct db_array order, customer, asset, state, reserved, house_size, house_value, clearing_size, clearing_value, version,
-        required, usable;
-    struct db_array *columns[] = { &order,       &customer,      &asset,          &state,   &reserved, &house_size,
-                                   &house_value, &clearing_size, &clearing_value, &version, &required, &usable };
+    struct db_array order, customer, asset, state, reserved, house_size, house_value, clearing_size, clearing_value,
+        version, required, usable;
+    struct db_array *columns[] = {&order,       &customer,      &asset,          &state,   &reserved, &house_size,
+                                  &house_value, &clearing_size, &clearing_value, &version, &required, &usable};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_reservation *x = s->reservations; x; x = x->hh.next) {
         if (!x->changed)
@@ -395,7 +403,7 @@ static void save_reservations(struct batch *b, const struct assets_batch *s)
 static void save_transfers(struct batch *b, const struct assets_batch *s)
 {
     struct db_array id, booked, required, usable;
-    struct db_array *columns[] = { &id, &booked, &required, &usable };
+    struct db_array *columns[] = {&id, &booked, &required, &usable};
     init_columns(columns, COUNT_OF(columns));
     for (const struct batch_transfer *t = s->transfers; t; t = t->hh.next) {
         if (!t->added)
@@ -422,8 +430,8 @@ void store_save_batch(struct batch *b)
 
 static struct holding read_holding(struct arena *arena, const struct db_rows *rows, int r)
 {
-    return (struct holding){ db_i64(rows, r, 0), arena_strdup(arena, db_text(rows, r, 1)), db_decimal(rows, r, 2),
-                             db_decimal(rows, r, 3), db_i64(rows, r, 4) };
+    return (struct holding){db_i64(rows, r, 0), arena_strdup(arena, db_text(rows, r, 1)), db_decimal(rows, r, 2),
+                            db_decimal(rows, r, 3), db_i64(rows, r, 4)};
 }
 
 static void arg_i64_or_null(struct db_args *args, int64_t v)
@@ -458,8 +466,8 @@ enum err store_read_assets(struct db *db, struct arena *arena, const struct asse
     return ERR_OK;
 }
 
-enum err store_read_asset(struct db *db, struct arena *arena, int64_t customer_id, const char *asset, struct holding *ret,
-                          struct fault *fault)
+enum err store_read_asset(struct db *db, struct arena *arena, int64_t customer_id, const char *asset,
+                          struct holding *ret, struct fault *fault)
 {
     struct db_args args = db_args(arena);
     db_arg_i64(&args, customer_id);

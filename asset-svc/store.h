@@ -58,7 +58,7 @@ struct asset_filter {
     int64_t customer_id; /* 0: of all customers */
     const char *asset;   /* NULL: any */
     bool non_zero_only;
-    int64_t after_customer;  /* cursor: rows beyond (after_customer, after_asset); 0: from the start */
+    int64_t after_customer; /* cursor: rows beyond (after_customer, after_asset); 0: from the start */
     const char *after_asset;
     int64_t limit;
 };
@@ -88,6 +88,7 @@ struct statement {
 };
 /* Newest first; before_version 0: from the newest. */
 MUST_CHECK enum err store_read_statement(struct db *db, struct arena *arena, int64_t customer_id, const char *asset,
-                                         int64_t before_version, int64_t limit, struct statement *ret, struct fault *fault);
+                                         int64_t before_version, int64_t limit, struct statement *ret,
+                                         struct fault *fault);
 
 #endif

@@ -56,7 +56,8 @@ static double one(struct kafka_producer *producer, struct kafka_consumer *consum
     bool fenced;
     mono_ns_t began = clock_mono_ns();
     check(kafka_txn_begin(producer, &fault), &fault);
-    struct kafka_record record = {.topic = TOPIC, .partition = 0, .key = STR("17"), .value = {payload, sizeof payload}, .id = "hop"};
+    struct kafka_record record = {
+        .topic = TOPIC, .partition = 0, .key = STR("17"), .value = {payload, sizeof payload}, .id = "hop"};
     check(kafka_txn_produce(producer, &record, &fault), &fault);
     check(kafka_txn_commit(producer, "bench-hop", POSITION, position, "hop", &fenced, &fault), &fault);
     for (struct kafka_message m; clock_mono_ns() - began < TIMEOUT_MS * NS_PER_MS;) {
@@ -101,8 +102,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < count; i++)
         times[i] = one(producers[i % 2], consumer, i);
     qsort(times, (size_t)count, sizeof *times, by_value);
-    printf("{\"hops\":%d,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f}\n", count, times[count / 2], times[count * 9 / 10],
-           times[count * 99 / 100]);
+    printf("{\"hops\":%d,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f}\n", count, times[count / 2],
+           times[count * 9 / 10], times[count * 99 / 100]);
     fflush(stdout);
     _Exit(0); /* librdkafka's handles may take long to close */
 }

@@ -21,7 +21,14 @@
 
 #include "io/token.h"
 
-enum { CLIENTS_MAX = 4096, SECONDS_MAX = 600, CUSTOMERS_MAX = 100000, ANSWER_MAX = 64 * 1024, REQUEST_MAX = 4096, STUCK_S = 15 };
+enum {
+    CLIENTS_MAX = 4096,
+    SECONDS_MAX = 600,
+    CUSTOMERS_MAX = 100000,
+    ANSWER_MAX = 64 * 1024,
+    REQUEST_MAX = 4096,
+    STUCK_S = 15
+};
 
 struct options {
     int port, clients, seconds, assets;
@@ -98,11 +105,11 @@ static bool next_request(struct run *r, struct client *c)
     uint64_t customer = (deposits ? r->made : next_random(r)) % (uint64_t)r->opt.customers;
     char body[256];
     int body_len = write_body(r, body, sizeof body);
-    int len = snprintf(c->request, sizeof c->request,
-                       "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
-                       "Idempotency-Key: bench-%016llx-%llu\r\nContent-Length: %d\r\n\r\n%s",
-                       path_of(r), r->tokens[customer], (unsigned long long)r->key_salt, (unsigned long long)r->made, body_len,
-                       body);
+    int len = snprintf(
+        c->request, sizeof c->request,
+        "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
+        "Idempotency-Key: bench-%016llx-%llu\r\nContent-Length: %d\r\n\r\n%s",
+        path_of(r), r->tokens[customer], (unsigned long long)r->key_salt, (unsigned long long)r->made, body_len, body);
     if (len < 0 || (size_t)len >= sizeof c->request)
         die("a request is too long");
     r->made++;
@@ -244,8 +251,11 @@ static void make_tokens(struct run *r)
     r->tokens = calloc((size_t)r->opt.customers, sizeof *r->tokens);
     int64_t now = clock_now_us() / US_PER_S;
     for (int64_t i = 0; i < r->opt.customers; i++) {
-        struct token_claims claims = {
-            .customer_id = r->opt.first_customer + i, .role = ROLE_CUSTOMER, .sid = uuid_v7(), .iat = now, .exp = now + TOKEN_LIFE_S};
+        struct token_claims claims = {.customer_id = r->opt.first_customer + i,
+                                      .role = ROLE_CUSTOMER,
+                                      .sid = uuid_v7(),
+                                      .iat = now,
+                                      .exp = now + TOKEN_LIFE_S};
         if (token_sign(signer, &claims, arena, &r->tokens[i], &fault) != ERR_OK) {
             fprintf(stderr, "loadgen: %s\n", fault.why);
             exit(1);
@@ -272,8 +282,8 @@ static void report(struct run *r)
     printf("{\"mode\":\"%s\",\"clients\":%d,\"seconds\":%.3f,\"requests\":%llu,\"errors\":%llu,\"rate\":%.1f,"
            "\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"statuses\":{",
            r->opt.mode, r->opt.clients, seconds, (unsigned long long)r->done, (unsigned long long)r->errors,
-           (double)r->done / seconds, (double)percentile(r, 0.5), (double)percentile(r, 0.9), (double)percentile(r, 0.99),
-           (double)percentile(r, 1));
+           (double)r->done / seconds, (double)percentile(r, 0.5), (double)percentile(r, 0.9),
+           (double)percentile(r, 0.99), (double)percentile(r, 1));
     const char *comma = "";
     for (int s = 0; s < 600; s++)
         if (r->statuses[s]) {
@@ -297,27 +307,50 @@ static long number(const char *text, long low, long high)
 static struct options parse(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {
-        {"port", 1, NULL, 'p'},      {"keys", 1, NULL, 'k'},      {"mode", 1, NULL, 'm'},   {"clients", 1, NULL, 'c'},
-        {"seconds", 1, NULL, 's'},   {"customers", 1, NULL, 'n'}, {"assets", 1, NULL, 'a'}, {"first-customer", 1, NULL, 'f'},
-        {NULL, 0, NULL, 0},
+        {"port", 1, NULL, 'p'},    {"keys", 1, NULL, 'k'},           {"mode", 1, NULL, 'm'},
+        {"clients", 1, NULL, 'c'}, {"seconds", 1, NULL, 's'},        {"customers", 1, NULL, 'n'},
+        {"assets", 1, NULL, 'a'},  {"first-customer", 1, NULL, 'f'}, {NULL, 0, NULL, 0},
     };
-    struct options o = {.port = 8080, .clients = 1, .seconds = 5, .assets = 10, .customers = 1000, .first_customer = 1000000,
+    struct options o = {.port = 8080,
+                        .clients = 1,
+                        .seconds = 5,
+                        .assets = 10,
+                        .customers = 1000,
+                        .first_customer = 1000000,
                         .mode = "orders"};
     for (int c; (c = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
         switch (c) {
-        case 'p': o.port = (int)number(optarg, 1, 65535); break;
-        case 'k': o.keys = optarg; break;
-        case 'm': o.mode = optarg; break;
-        case 'c': o.clients = (int)number(optarg, 1, CLIENTS_MAX); break;
-        case 's': o.seconds = (int)number(optarg, 1, SECONDS_MAX); break;
-        case 'n': o.customers = number(optarg, 1, CUSTOMERS_MAX); break;
-        case 'a': o.assets = (int)number(optarg, 1, 1000); break;
-        case 'f': o.first_customer = number(optarg, 1, 1L << 50); break;
-        default: exit(2);
+        case 'p':
+            o.port = (int)number(optarg, 1, 65535);
+            break;
+        case 'k':
+            o.keys = optarg;
+            break;
+        case 'm':
+            o.mode = optarg;
+            break;
+        case 'c':
+            o.clients = (int)number(optarg, 1, CLIENTS_MAX);
+            break;
+        case 's':
+            o.seconds = (int)number(optarg, 1, SECONDS_MAX);
+            break;
+        case 'n':
+            o.customers = number(optarg, 1, CUSTOMERS_MAX);
+            break;
+        case 'a':
+            o.assets = (int)number(optarg, 1, 1000);
+            break;
+        case 'f':
+            o.first_customer = number(optarg, 1, 1L << 50);
+            break;
+        default:
+            exit(2);
         }
     }
     if (o.keys == NULL || (strcmp(o.mode, "orders") != 0 && strcmp(o.mode, "deposits") != 0)) {
-        fprintf(stderr, "usage: loadgen --keys DIR --mode orders|deposits [--port N --clients N --seconds N --customers N]\n");
+        fprintf(stderr,
+                "usage: loadgen --keys DIR --mode orders|deposits [--port N --clients N --seconds N --customers N]\n");
         exit(2);
     }
     return o;

@@ -21,7 +21,8 @@ int main(int argc, char **argv)
     struct token_claims claims = {
         .customer_id = atoll(argv[2]), .role = ROLE_CUSTOMER, .sid = uuid_v7(), .iat = now, .exp = now + TOKEN_LIFE_S};
     char *token;
-    if (token_signer_open(argv[1], &signer, &fault) != ERR_OK || token_sign(signer, &claims, &arena, &token, &fault) != ERR_OK) {
+    if (token_signer_open(argv[1], &signer, &fault) != ERR_OK ||
+        token_sign(signer, &claims, &arena, &token, &fault) != ERR_OK) {
         fprintf(stderr, "token: %s\n", fault.why);
         return 1;
     }

@@ -62,17 +62,35 @@ struct place_body {
     int64_t customer_id;
 };
 static const struct field PLACE_FIELDS[] = {
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct place_body, asset), .flags = FIELD_REQUIRED,
-      .min = 1, .max = 200, .check = field_check_asset },
-    { .name = "orderSide", .kind = FIELD_CHOICE, .offset = offsetof(struct place_body, side), .flags = FIELD_REQUIRED,
-      .choices = ORDER_SIDES },
-    { .name = "size", .kind = FIELD_DECIMAL, .offset = offsetof(struct place_body, size),
-      .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_SIZE_PLACES },
-    { .name = "price", .kind = FIELD_DECIMAL, .offset = offsetof(struct place_body, price),
-      .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_PRICE_PLACES },
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct place_body, customer_id) },
-    { .name = "clientOrderId", .kind = FIELD_TEXT, .offset = offsetof(struct place_body, client_order_id),
-      .min = 1, .max = 64, .check = field_check_client_order_id },
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct place_body, asset),
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "orderSide",
+     .kind = FIELD_CHOICE,
+     .offset = offsetof(struct place_body, side),
+     .flags = FIELD_REQUIRED,
+     .choices = ORDER_SIDES},
+    {.name = "size",
+     .kind = FIELD_DECIMAL,
+     .offset = offsetof(struct place_body, size),
+     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
+     .places = DECIMAL_SIZE_PLACES},
+    {.name = "price",
+     .kind = FIELD_DECIMAL,
+     .offset = offsetof(struct place_body, price),
+     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
+     .places = DECIMAL_PRICE_PLACES},
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct place_body, customer_id)},
+    {.name = "clientOrderId",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct place_body, client_order_id),
+     .min = 1,
+     .max = 64,
+     .check = field_check_client_order_id},
     FIELD_END,
 };
 
@@ -126,7 +144,7 @@ static void late(struct waiter *w)
 static struct waiter *new_waiter(struct call *call, struct uuid id, bool (*settled)(struct waiter *, const void *))
 {
     struct waiter *w = ARENA_NEW(&call->arena, struct waiter);
-    *w = (struct waiter){ .call = call, .id = id, .settled = settled, .late = late };
+    *w = (struct waiter){.call = call, .id = id, .settled = settled, .late = late};
     return w;
 }
 
@@ -141,13 +159,13 @@ static const char *place_meaning(struct call *call, const struct place_order *cm
 
 static enum err on_place(struct call *call)
 {
-    struct place_body body = { .side = -1 };
+    struct place_body body = {.side = -1};
     enum err e = call_body(call, PLACE_FIELDS, &body);
     if (e)
         return e;
     struct place_order *cmd = ARENA_NEW(&call->arena, struct place_order);
-    *cmd = (struct place_order){ 0, body.asset, body.client_order_id, body.side, body.size, body.price,
-                                 service_actor(call), uuid_v7() };
+    *cmd = (struct place_order){0,         body.asset, body.client_order_id, body.side,
+                                body.size, body.price, service_actor(call),  uuid_v7()};
     e = service_customer(call, body.customer_id, "/customerId", &cmd->customer_id);
     if (!e)
         e = check_value(call, cmd->size, cmd->price);
@@ -156,8 +174,8 @@ static enum err on_place(struct call *call)
     if (e)
         return e;
 
-    struct lane_item *item =
-        service_command(call, &ORDER_PLACE, cmd, cmd->customer_id, cmd->id, place_meaning(call, cmd));
+    struct lane_item *item = service_command(call, &ORDER_PLACE, cmd, cmd->customer_id, cmd->id,
+                                             place_meaning(call, cmd));
     item->patient_until = clock_mono_ns() + CUSTOMERS_PATIENCE_MS * NS_PER_MS;
     return service_submit(call, item, new_waiter(call, cmd->id, place_settled));
 }
@@ -173,17 +191,28 @@ struct list_query {
     int64_t limit;
 };
 static const struct field LIST_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct list_query, customer_id) },
-    { .name = "status", .kind = FIELD_CHOICES, .offset = offsetof(struct list_query, statuses), .choices = ORDER_STATUSES },
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, asset), .min = 1, .max = 200,
-      .check = field_check_asset },
-    { .name = "orderSide", .kind = FIELD_CHOICE, .offset = offsetof(struct list_query, side), .choices = ORDER_SIDES },
-    { .name = "clientOrderId", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, client_order_id), .min = 1, .max = 64,
-      .check = field_check_client_order_id },
-    { .name = "from", .kind = FIELD_TIME, .offset = offsetof(struct list_query, from) },
-    { .name = "to", .kind = FIELD_TIME, .offset = offsetof(struct list_query, to) },
-    { .name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = 64 },
-    { .name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct list_query, customer_id)},
+    {.name = "status",
+     .kind = FIELD_CHOICES,
+     .offset = offsetof(struct list_query, statuses),
+     .choices = ORDER_STATUSES},
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct list_query, asset),
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "orderSide", .kind = FIELD_CHOICE, .offset = offsetof(struct list_query, side), .choices = ORDER_SIDES},
+    {.name = "clientOrderId",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct list_query, client_order_id),
+     .min = 1,
+     .max = 64,
+     .check = field_check_client_order_id},
+    {.name = "from", .kind = FIELD_TIME, .offset = offsetof(struct list_query, from)},
+    {.name = "to", .kind = FIELD_TIME, .offset = offsetof(struct list_query, to)},
+    {.name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = 64},
+    {.name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX},
     FIELD_END,
 };
 
@@ -214,7 +243,7 @@ static enum err query_list(struct call *call, struct db *db)
     char next[64] = "";
     if (list.more) {
         const struct order_state *last = &list.items[list.count - 1].state;
-        cursor_encode(&(struct cursor){ .at = last->create_date, .id = last->id }, next);
+        cursor_encode(&(struct cursor){.at = last->create_date, .id = last->id}, next);
     }
     json_put_text(&o, "nextCursor", list.more ? next : NULL);
     json_close(&o, '}');
@@ -224,14 +253,19 @@ static enum err query_list(struct call *call, struct db *db)
 
 static enum err on_list(struct call *call)
 {
-    struct list_query q = { .side = -1, .limit = LIMIT_DEFAULT };
+    struct list_query q = {.side = -1, .limit = LIMIT_DEFAULT};
     enum err e = call_query(call, LIST_FIELDS, &q);
     if (e)
         return e;
 
     struct order_filter *f = ARENA_NEW(&call->arena, struct order_filter);
-    *f = (struct order_filter){ .statuses = q.statuses, .asset = q.asset, .client_order_id = q.client_order_id,
-                                .side = q.side, .from = q.from, .to = q.to, .limit = q.limit };
+    *f = (struct order_filter){.statuses = q.statuses,
+                               .asset = q.asset,
+                               .client_order_id = q.client_order_id,
+                               .side = q.side,
+                               .from = q.from,
+                               .to = q.to,
+                               .limit = q.limit};
     if (q.from && q.to && q.to < q.from)
         return field_error_add(&call->errors, "?to", "must not be before from");
     e = cursor_decode(q.cursor, &f->after, &call->errors);
@@ -290,7 +324,7 @@ static enum err query_history(struct call *call, struct db *db)
 
 static enum err read_by_id(struct call *call, reader_query *query)
 {
-    static const struct field NO_FIELDS[] = { FIELD_END };
+    static const struct field NO_FIELDS[] = {FIELD_END};
     struct uuid *id = ARENA_NEW(&call->arena, struct uuid);
     enum err e = call_param_uuid(call, 0, id);
     if (!e)
@@ -325,7 +359,7 @@ static bool cancel_settled(struct waiter *w, const void *resource)
 
 static enum err on_cancel(struct call *call)
 {
-    static const struct field NO_FIELDS[] = { FIELD_END };
+    static const struct field NO_FIELDS[] = {FIELD_END};
     struct cancel_order *cmd = ARENA_NEW(&call->arena, struct cancel_order);
     enum err e = call_param_uuid(call, 0, &cmd->id);
     if (!e)
@@ -351,10 +385,14 @@ void api_answer_cancel(struct lane_item *it)
 /* ---- DELETE /orders ---- */
 
 static const struct field CANCEL_ALL_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct cancel_orders, customer_id) },
-    { .name = "assetName", .kind = FIELD_TEXT, .offset = offsetof(struct cancel_orders, asset), .min = 1, .max = 200,
-      .check = field_check_asset },
-    { .name = "orderSide", .kind = FIELD_CHOICE, .offset = offsetof(struct cancel_orders, side), .choices = ORDER_SIDES },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct cancel_orders, customer_id)},
+    {.name = "assetName",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct cancel_orders, asset),
+     .min = 1,
+     .max = 200,
+     .check = field_check_asset},
+    {.name = "orderSide", .kind = FIELD_CHOICE, .offset = offsetof(struct cancel_orders, side), .choices = ORDER_SIDES},
     FIELD_END,
 };
 
@@ -425,7 +463,7 @@ enum err api_reread(void *app, struct db *db, const struct uuid *ids, size_t cou
     struct service *service = app;
     struct arena arena;
     arena_init(&arena);
-    struct order_list list = { .count = 0 };
+    struct order_list list = {.count = 0};
     enum err e = store_read_orders_by_id(db, &arena, ids, count, &list, fault);
     for (size_t i = 0; i < list.count; i++)
         waiters_offer(service->waiters, list.items[i].state.id, &list.items[i]);
@@ -464,11 +502,11 @@ void api_measure(void *app, struct db *db)
 }
 
 const struct http_route ORDER_SVC_ROUTES[] = {
-    { HTTP_POST, ORDERS_PATH, WHO_USER, on_place, ROUTE_IDEMPOTENT },
-    { HTTP_GET, ORDERS_PATH, WHO_USER, on_list, 0 },
-    { HTTP_GET, ORDERS_PATH "/{id}", WHO_USER, on_get, 0 },
-    { HTTP_GET, ORDERS_PATH "/{id}/history", WHO_USER, on_history, 0 },
-    { HTTP_DELETE, ORDERS_PATH "/{id}", WHO_USER, on_cancel, 0 },
-    { HTTP_DELETE, ORDERS_PATH, WHO_USER, on_cancel_all, 0 },
-    { HTTP_GET, NULL, WHO_ANYONE, NULL, 0 },
+    {HTTP_POST, ORDERS_PATH, WHO_USER, on_place, ROUTE_IDEMPOTENT},
+    {HTTP_GET, ORDERS_PATH, WHO_USER, on_list, 0},
+    {HTTP_GET, ORDERS_PATH "/{id}", WHO_USER, on_get, 0},
+    {HTTP_GET, ORDERS_PATH "/{id}/history", WHO_USER, on_history, 0},
+    {HTTP_DELETE, ORDERS_PATH "/{id}", WHO_USER, on_cancel, 0},
+    {HTTP_DELETE, ORDERS_PATH, WHO_USER, on_cancel_all, 0},
+    {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

@@ -25,22 +25,23 @@ static void decide_place(struct batch *b, struct lane_item *it)
     if (it->err)
         return;
     if (cmd->client_order_id && store_client_id_taken(b, cmd->customer_id, cmd->client_order_id)) {
-        it->err = fault_set(&it->fault, ERR_CLIENT_ORDER_ID_USED, "clientOrderId \"%s\" is taken", cmd->client_order_id);
+        it->err = fault_set(&it->fault, ERR_CLIENT_ORDER_ID_USED, "clientOrderId \"%s\" is taken",
+                            cmd->client_order_id);
         return;
     }
 
-    struct order o = { .state = { .id = cmd->id,
-                                  .customer_id = cmd->customer_id,
-                                  .client_order_id = cmd->client_order_id,
-                                  .asset = cmd->asset,
-                                  .side = (enum order_side)cmd->side,
-                                  .size = cmd->size,
-                                  .price = cmd->price,
-                                  .status = ORDER_NEW,
-                                  .version = 1,
-                                  .create_date = b->now,
-                                  .update_date = b->now,
-                                  .actor = cmd->actor } };
+    struct order o = {.state = {.id = cmd->id,
+                                .customer_id = cmd->customer_id,
+                                .client_order_id = cmd->client_order_id,
+                                .asset = cmd->asset,
+                                .side = (enum order_side)cmd->side,
+                                .size = cmd->size,
+                                .price = cmd->price,
+                                .status = ORDER_NEW,
+                                .version = 1,
+                                .create_date = b->now,
+                                .update_date = b->now,
+                                .actor = cmd->actor}};
     it->result = store_add(b, &o);
     events_emit_order(b, "order.placed", &o);
 }
@@ -107,7 +108,7 @@ static void decide_cancel_all(struct batch *b, struct lane_item *it)
         items[i] = *open[i];
     }
     struct canceled_orders *result = ARENA_NEW(b->arena, struct canceled_orders);
-    *result = (struct canceled_orders){ items, count };
+    *result = (struct canceled_orders){items, count};
     it->result = result;
 }
 
@@ -177,14 +178,14 @@ static void decide_match(struct batch *b, struct lane_item *it)
 {
     const struct match_requested *match = it->args;
     struct order *o = store_order(b, match->order_id);
-    struct order_fill before = o ? o->state.house : (struct order_fill){ 0, 0 };
+    struct order_fill before = o ? o->state.house : (struct order_fill){0, 0};
     enum err e = o ? order_fill_house(o, match->size, match->actor, b->now) : ERR_ORDER_NOT_FOUND;
     if (e) {
         events_emit_match_refused(b, match->match_id, match->order_id, refusal_code(o, e), o);
         return;
     }
     store_touch(b, o);
-    struct order_fill fill = { o->state.house.size - before.size, o->state.house.value - before.value };
+    struct order_fill fill = {o->state.house.size - before.size, o->state.house.value - before.value};
     events_emit_filled(b, o, match->match_id, fill);
 }
 
@@ -219,17 +220,15 @@ const struct lane_ops ORDER_SVC_OPS = {
     .measure = measure,
 };
 
-const struct lane_verb ORDER_PLACE = { .name = "place", .want = want_place, .decide = decide_place, .answer = service_await };
+const struct lane_verb ORDER_PLACE = {
+    .name = "place", .want = want_place, .decide = decide_place, .answer = service_await};
 const struct lane_verb ORDER_CANCEL = {
-    .name = "cancel", .want = want_cancel, .decide = decide_cancel, .answer = api_answer_cancel
-};
+    .name = "cancel", .want = want_cancel, .decide = decide_cancel, .answer = api_answer_cancel};
 const struct lane_verb ORDER_CANCEL_ALL = {
-    .name = "cancel_all", .want = want_cancel_all, .decide = decide_cancel_all, .answer = api_answer_cancel_all
-};
-const struct lane_verb ORDER_RESERVED = { .name = "asset.reserved", .want = want_outcome, .decide = decide_reserved };
-const struct lane_verb ORDER_REFUSED = { .name = "asset.refused", .want = want_outcome, .decide = decide_refused };
-const struct lane_verb ORDER_RELEASED = { .name = "asset.released", .want = want_outcome, .decide = decide_released };
-const struct lane_verb ORDER_MATCH = { .name = "match.requested", .want = want_match, .decide = decide_match };
+    .name = "cancel_all", .want = want_cancel_all, .decide = decide_cancel_all, .answer = api_answer_cancel_all};
+const struct lane_verb ORDER_RESERVED = {.name = "asset.reserved", .want = want_outcome, .decide = decide_reserved};
+const struct lane_verb ORDER_REFUSED = {.name = "asset.refused", .want = want_outcome, .decide = decide_refused};
+const struct lane_verb ORDER_RELEASED = {.name = "asset.released", .want = want_outcome, .decide = decide_released};
+const struct lane_verb ORDER_MATCH = {.name = "match.requested", .want = want_match, .decide = decide_match};
 const struct lane_verb ORDER_BARRIER = {
-    .name = "barrier.requested", .decide = decide_barrier, .needs = LANE_NEEDS_MARKS
-};
+    .name = "barrier.requested", .decide = decide_barrier, .needs = LANE_NEEDS_MARKS};

@@ -7,7 +7,7 @@
 
 static struct str text_of(const struct buf *b)
 {
-    return (struct str){ b->data, b->len };
+    return (struct str){b->data, b->len};
 }
 
 static void emit(struct batch *b, const char *type, int64_t customer_id, struct uuid subject, const struct buf *data)
@@ -28,18 +28,18 @@ static void emit_order(struct batch *b, const char *type, const struct order_eve
 
 void events_emit_order(struct batch *b, const char *type, const struct order *o)
 {
-    emit_order(b, type, &(struct order_event){ .order = o->state });
+    emit_order(b, type, &(struct order_event){.order = o->state});
 }
 
 void events_emit_filled(struct batch *b, const struct order *o, struct uuid match_id, struct order_fill fill)
 {
-    emit_order(b, "order.filled", &(struct order_event){ .order = o->state, .match_id = match_id, .fill = fill });
+    emit_order(b, "order.filled", &(struct order_event){.order = o->state, .match_id = match_id, .fill = fill});
 }
 
 void events_emit_match_refused(struct batch *b, struct uuid match_id, struct uuid order_id, const char *code,
                                const struct order *o)
 {
-    struct match_refused refused = { .match_id = match_id, .order_id = order_id, .code = code, .has_order = o != NULL };
+    struct match_refused refused = {.match_id = match_id, .order_id = order_id, .code = code, .has_order = o != NULL};
     if (o)
         refused.order = o->state;
     struct buf data;
@@ -52,10 +52,10 @@ void events_emit_match_refused(struct batch *b, struct uuid match_id, struct uui
 void events_emit_barrier(struct batch *b, struct uuid barrier_id)
 {
     struct lane_mark *marks;
-    struct barrier_reached reached = { .barrier_id = barrier_id, .count = batch_marks(b, &marks) };
+    struct barrier_reached reached = {.barrier_id = barrier_id, .count = batch_marks(b, &marks)};
     reached.marks = ARENA_ARRAY(b->arena, struct barrier_mark, reached.count + 1);
     for (size_t i = 0; i < reached.count; i++)
-        reached.marks[i] = (struct barrier_mark){ marks[i].lane, marks[i].partition, marks[i].part_seq };
+        reached.marks[i] = (struct barrier_mark){marks[i].lane, marks[i].partition, marks[i].part_seq};
 
     struct buf data;
     buf_init(&data);
@@ -92,14 +92,14 @@ static enum err decode_barrier(const struct event *e, struct arena *arena, void 
     return barrier_requested_decode(e->data, arena, barrier, fault);
 }
 
-const char *const ORDER_SVC_CONSUMES[] = { "asset-events", "admin-events", "auth-events", NULL };
+const char *const ORDER_SVC_CONSUMES[] = {"asset-events", "admin-events", "auth-events", NULL};
 
 const struct event_kind ORDER_SVC_KINDS[] = {
-    { "asset.reserved", decode_outcome, &ORDER_RESERVED },
-    { "asset.refused", decode_outcome, &ORDER_REFUSED },
-    { "asset.released", decode_outcome, &ORDER_RELEASED },
-    { "match.requested", decode_match, &ORDER_MATCH },
-    { "barrier.requested", decode_barrier, &ORDER_BARRIER },
-    { "user.registered", customers_decode, &CUSTOMERS_REGISTERED },
-    { NULL, NULL, NULL },
+    {"asset.reserved", decode_outcome, &ORDER_RESERVED},
+    {"asset.refused", decode_outcome, &ORDER_REFUSED},
+    {"asset.released", decode_outcome, &ORDER_RELEASED},
+    {"match.requested", decode_match, &ORDER_MATCH},
+    {"barrier.requested", decode_barrier, &ORDER_BARRIER},
+    {"user.registered", customers_decode, &CUSTOMERS_REGISTERED},
+    {NULL, NULL, NULL},
 };

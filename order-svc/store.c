@@ -6,9 +6,10 @@
 #define uthash_free(pointer, size) ((void)0)
 #include <uthash.h>
 
-#define ORDER_COLUMNS                                                                                                          \
-    "o.id, o.customer_id, o.client_order_id, o.asset, o.side, o.size, o.price, o.status, o.status_reason, "              \
-    "o.house_size, o.house_value, o.clearing_size, o.clearing_value, o.version, o.books_version, o.required, o.usable, " \
+#define ORDER_COLUMNS \
+    "o.id, o.customer_id, o.client_order_id, o.asset, o.side, o.size, o.price, o.status, o.status_reason, " \
+    "o.house_size, o.house_value, o.clearing_size, o.clearing_value, o.version, o.books_version, o.required, " \
+    "o.usable, " \
     "o.create_date, o.update_date, o.actor"
 
 /* Locked in key order, so that two lanes never wait for each other in a ring. */
@@ -30,9 +31,11 @@ static const struct db_stmt INSERT_ORDERS = {
     "orders_insert",
     "INSERT INTO orders (id, customer_id, client_order_id, client_key, asset, side, size, price, status, version, "
     "create_date, update_date, actor) "
-    "SELECT g.id, g.customer_id, g.client_order_id, g.client_order_id, g.asset, g.side, g.size, g.price, 'NEW', 1, $1, $1, "
+    "SELECT g.id, g.customer_id, g.client_order_id, g.client_order_id, g.asset, g.side, g.size, g.price, 'NEW', 1, $1, "
+    "$1, "
     "g.actor "
-    "FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::numeric[], $9::text[]) "
+    "FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::numeric[], "
+    "$9::text[]) "
     "AS g (id, customer_id, client_order_id, asset, side, size, price, actor)",
 };
 /* The version in the WHERE backs up the lock: an order never moves twice from one state. */
@@ -40,15 +43,18 @@ static const struct db_stmt UPDATE_ORDERS = {
     "orders_update",
     "WITH moved AS (UPDATE orders o SET status = g.status, status_reason = g.reason, "
     "client_key = CASE WHEN g.status = 'REJECTED' THEN NULL ELSE o.client_key END, house_size = g.house_size, "
-    "house_value = g.house_value, clearing_size = g.clearing_size, clearing_value = g.clearing_value, version = g.version, "
+    "house_value = g.house_value, clearing_size = g.clearing_size, clearing_value = g.clearing_value, version = "
+    "g.version, "
     "books_version = g.books_version, required = g.required, usable = g.usable, update_date = g.update_date, "
     "actor = g.actor "
     "FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[], "
     "$8::numeric[], $9::bigint[], $10::bigint[], $11::numeric[], $12::numeric[], $13::timestamptz[], $14::text[]) "
-    "AS g (id, old_version, status, reason, house_size, house_value, clearing_size, clearing_value, version, books_version, "
+    "AS g (id, old_version, status, reason, house_size, house_value, clearing_size, clearing_value, version, "
+    "books_version, "
     "required, usable, update_date, actor) "
     "WHERE o.id = g.id AND o.version = g.old_version RETURNING 1) "
-    "SELECT must_be((SELECT count(*) FROM moved) = cardinality($1::uuid[]), 'XX000', 'an order has moved under its lock')",
+    "SELECT must_be((SELECT count(*) FROM moved) = cardinality($1::uuid[]), 'XX000', 'an order has moved under its "
+    "lock')",
 };
 static const struct db_stmt INSERT_HISTORY = {
     "orders_history_insert",
@@ -110,8 +116,8 @@ static void read_row(struct arena *arena, const struct db_rows *rows, int r, str
     s->price = db_decimal(rows, r, 6);
     s->status = (enum order_status)index_of(ORDER_STATUSES, db_text(rows, r, 7));
     s->status_reason = text_or_null(arena, rows, r, 8);
-    s->house = (struct order_fill){ db_decimal(rows, r, 9), db_decimal(rows, r, 10) };
-    s->clearing = (struct order_fill){ db_decimal(rows, r, 11), db_decimal(rows, r, 12) };
+    s->house = (struct order_fill){db_decimal(rows, r, 9), db_decimal(rows, r, 10)};
+    s->clearing = (struct order_fill){db_decimal(rows, r, 11), db_decimal(rows, r, 12)};
     s->version = db_i64(rows, r, 13);
     ret->books_version = db_i64(rows, r, 14);
     ret->required = db_null(rows, r, 15) ? 0 : db_decimal(rows, r, 15);
@@ -124,7 +130,7 @@ static void read_row(struct arena *arena, const struct db_rows *rows, int r, str
 /* ---- a batch ---- */
 
 struct batch_order {
-    struct order order; /* first: a struct order * of ours is a struct batch_order * */
+    struct order order;     /* first: a struct order * of ours is a struct batch_order * */
     int64_t loaded_version; /* 0: new in this batch */
     bool is_changed;
     struct batch_order *next_changed;
@@ -174,7 +180,7 @@ void store_want_client_id(struct batch *b, int64_t customer_id, const char *clie
 void store_want_open(struct batch *b, int64_t customer_id, const char *asset, int side)
 {
     struct wanted_open *w = ARENA_NEW(b->arena, struct wanted_open);
-    *w = (struct wanted_open){ state_of(b)->open, customer_id, asset, side };
+    *w = (struct wanted_open){state_of(b)->open, customer_id, asset, side};
     state_of(b)->open = w;
 }
 
@@ -283,8 +289,8 @@ size_t store_open(struct batch *b, int64_t customer_id, const char *asset, int s
     size_t count = 0;
     struct batch_order *o, *next;
     HASH_ITER(hh, s->orders, o, next)
-        if (matches(&o->order, customer_id, asset, side))
-            list[count++] = &o->order;
+    if (matches(&o->order, customer_id, asset, side))
+        list[count++] = &o->order;
     qsort(list, count, sizeof *list, older_first);
     *ret_orders = list;
     return count;
@@ -303,8 +309,8 @@ static void note_history(struct batch *b, const struct order_state *o)
 {
     struct history_line *line = ARENA_NEW(b->arena, struct history_line);
     line->id = o->id;
-    line->change =
-        (struct order_change){ o->version, ORDER_STATUSES[o->status], o->status_reason, o->actor, o->update_date };
+    line->change = (struct order_change){o->version, ORDER_STATUSES[o->status], o->status_reason, o->actor,
+                                         o->update_date};
     *state_of(b)->history_end = line;
     state_of(b)->history_end = &line->next;
 }
@@ -349,7 +355,7 @@ void store_each_changed(struct batch *b, void (*changed)(void *arg, const struct
 static void save_new(struct batch *b, const struct orders_batch *s)
 {
     struct db_array id, customer, client_id, asset, side, size, price, actor;
-    struct db_array *all[] = { &id, &customer, &client_id, &asset, &side, &size, &price, &actor };
+    struct db_array *all[] = {&id, &customer, &client_id, &asset, &side, &size, &price, &actor};
     enum { COUNT = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COUNT; i++)
         db_array_init(all[i]);
@@ -382,8 +388,9 @@ static void save_moved(struct batch *b, const struct orders_batch *s)
 {
     struct db_array id, old_version, status, reason, house_size, house_value, clearing_size, clearing_value, version,
         books_version, required, usable, update_date, actor;
-    struct db_array *all[] = { &id,           &old_version,    &status,  &reason,        &house_size, &house_value, &clearing_size,
-                               &clearing_value, &version,      &books_version, &required, &usable,      &update_date, &actor };
+    struct db_array *all[] = {&id,          &old_version,   &status,         &reason,  &house_size,
+                              &house_value, &clearing_size, &clearing_value, &version, &books_version,
+                              &required,    &usable,        &update_date,    &actor};
     enum { COUNT = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COUNT; i++)
         db_array_init(all[i]);
@@ -422,7 +429,7 @@ static void save_history(struct batch *b, const struct orders_batch *s)
     if (!s->history)
         return;
     struct db_array id, version, status, at, reason, actor;
-    struct db_array *all[] = { &id, &version, &status, &at, &reason, &actor };
+    struct db_array *all[] = {&id, &version, &status, &at, &reason, &actor};
     enum { COUNT = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COUNT; i++)
         db_array_init(all[i]);
@@ -552,8 +559,8 @@ enum err store_read_orders(struct db *db, struct arena *arena, const struct orde
     return ERR_OK;
 }
 
-enum err store_read_history(struct db *db, struct arena *arena, struct uuid id, struct order_change **ret, size_t *ret_count,
-                            struct fault *fault)
+enum err store_read_history(struct db *db, struct arena *arena, struct uuid id, struct order_change **ret,
+                            size_t *ret_count, struct fault *fault)
 {
     struct db_args args = db_args(arena);
     db_arg_uuid(&args, id);
@@ -565,9 +572,9 @@ enum err store_read_history(struct db *db, struct arena *arena, struct uuid id, 
     *ret_count = (size_t)db_count(rows);
     *ret = ARENA_ARRAY(arena, struct order_change, *ret_count + 1);
     for (int r = 0; r < db_count(rows); r++)
-        (*ret)[r] = (struct order_change){ db_i64(rows, r, 0), arena_strdup(arena, db_text(rows, r, 1)),
-                                           text_or_null(arena, rows, r, 2), arena_strdup(arena, db_text(rows, r, 3)),
-                                           db_time(rows, r, 4) };
+        (*ret)[r] = (struct order_change){db_i64(rows, r, 0), arena_strdup(arena, db_text(rows, r, 1)),
+                                          text_or_null(arena, rows, r, 2), arena_strdup(arena, db_text(rows, r, 3)),
+                                          db_time(rows, r, 4)};
     return ERR_OK;
 }
 
@@ -575,7 +582,7 @@ void store_measure(struct db *db, int64_t *ret_new, time_us_t *ret_oldest)
 {
     CLEANUP_ROWS struct db_rows *rows = NULL;
     struct fault fault;
-    if (db_query(db, &MEASURE, &(struct db_args){ .count = 0 }, &rows, &fault))
+    if (db_query(db, &MEASURE, &(struct db_args){.count = 0}, &rows, &fault))
         return; /* the lane finds out by itself that its session is lost */
     *ret_new = db_i64(rows, 0, 0);
     *ret_oldest = db_null(rows, 0, 1) ? 0 : db_time(rows, 0, 1);

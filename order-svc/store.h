@@ -53,11 +53,11 @@ void store_each_changed(struct batch *b, void (*changed)(void *arg, const struct
 /* ---- reads ---- */
 
 struct order_filter {
-    int64_t customer_id;         /* 0: of all customers */
-    unsigned statuses;           /* bit set; 0: any */
+    int64_t customer_id; /* 0: of all customers */
+    unsigned statuses;   /* bit set; 0: any */
     const char *asset, *client_order_id;
-    int side;                    /* -1: any */
-    time_us_t from, to;          /* 0: open */
+    int side;           /* -1: any */
+    time_us_t from, to; /* 0: open */
     struct cursor after;
     int64_t limit;
 };

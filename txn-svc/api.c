@@ -43,16 +43,26 @@ struct transfer_body {
     const char *iban;
     int64_t customer_id;
 };
-#define AMOUNT_FIELD                                                                                     \
-    { .name = "amount", .kind = FIELD_DECIMAL, .offset = offsetof(struct transfer_body, amount),         \
-      .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_AMOUNT_PLACES }
-#define CUSTOMER_FIELD { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct transfer_body, customer_id) }
-static const struct field DEPOSIT_FIELDS[] = { AMOUNT_FIELD, CUSTOMER_FIELD, FIELD_END };
+#define AMOUNT_FIELD \
+    { \
+        .name = "amount", .kind = FIELD_DECIMAL, .offset = offsetof(struct transfer_body, amount), \
+        .flags = FIELD_REQUIRED | FIELD_POSITIVE, .places = DECIMAL_AMOUNT_PLACES \
+    }
+#define CUSTOMER_FIELD \
+    { \
+        .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct transfer_body, customer_id) \
+    }
+static const struct field DEPOSIT_FIELDS[] = {AMOUNT_FIELD, CUSTOMER_FIELD, FIELD_END};
 static const struct field WITHDRAWAL_FIELDS[] = {
     AMOUNT_FIELD,
     CUSTOMER_FIELD,
-    { .name = "iban", .kind = FIELD_TEXT, .offset = offsetof(struct transfer_body, iban), .flags = FIELD_REQUIRED, .min = 1,
-      .max = 64, .check = field_check_iban },
+    {.name = "iban",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct transfer_body, iban),
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = 64,
+     .check = field_check_iban},
     FIELD_END,
 };
 
@@ -103,7 +113,7 @@ static const char *meaning_of(struct call *call, const struct transfer *t)
 
 static enum err request(struct call *call, enum transfer_type type, const struct field *fields)
 {
-    struct transfer_body body = { .iban = NULL };
+    struct transfer_body body = {.iban = NULL};
     struct transfer *t = ARENA_NEW(&call->arena, struct transfer);
     enum err e = call_body(call, fields, &body);
     if (!e)
@@ -117,7 +127,7 @@ static enum err request(struct call *call, enum transfer_type type, const struct
     t->actor = service_actor(call);
 
     struct waiter *w = ARENA_NEW(&call->arena, struct waiter);
-    *w = (struct waiter){ .call = call, .id = t->id, .settled = settled, .late = late };
+    *w = (struct waiter){.call = call, .id = t->id, .settled = settled, .late = late};
     struct lane_item *item = service_command(call, &TXN_REQUEST, t, t->customer_id, t->id, meaning_of(call, t));
     item->patient_until = clock_mono_ns() + CUSTOMERS_PATIENCE_MS * NS_PER_MS;
     return service_submit(call, item, w);
@@ -143,13 +153,16 @@ struct list_query {
     const char *cursor;
 };
 static const struct field LIST_FIELDS[] = {
-    { .name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct list_query, customer_id) },
-    { .name = "type", .kind = FIELD_CHOICE, .offset = offsetof(struct list_query, type), .choices = TRANSFER_TYPES },
-    { .name = "status", .kind = FIELD_CHOICES, .offset = offsetof(struct list_query, statuses), .choices = TRANSFER_STATUSES },
-    { .name = "from", .kind = FIELD_TIME, .offset = offsetof(struct list_query, from) },
-    { .name = "to", .kind = FIELD_TIME, .offset = offsetof(struct list_query, to) },
-    { .name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = 64 },
-    { .name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX },
+    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct list_query, customer_id)},
+    {.name = "type", .kind = FIELD_CHOICE, .offset = offsetof(struct list_query, type), .choices = TRANSFER_TYPES},
+    {.name = "status",
+     .kind = FIELD_CHOICES,
+     .offset = offsetof(struct list_query, statuses),
+     .choices = TRANSFER_STATUSES},
+    {.name = "from", .kind = FIELD_TIME, .offset = offsetof(struct list_query, from)},
+    {.name = "to", .kind = FIELD_TIME, .offset = offsetof(struct list_query, to)},
+    {.name = "cursor", .kind = FIELD_TEXT, .offset = offsetof(struct list_query, cursor), .min = 1, .max = 64},
+    {.name = "limit", .kind = FIELD_INT, .offset = offsetof(struct list_query, limit), .min = 1, .max = LIMIT_MAX},
     FIELD_END,
 };
 
@@ -170,7 +183,7 @@ static enum err query_list(struct call *call, struct db *db)
     char next[64] = "";
     if (list.more) {
         const struct transfer *last = &list.items[list.count - 1];
-        cursor_encode(&(struct cursor){ .at = last->create_date, .id = last->id }, next);
+        cursor_encode(&(struct cursor){.at = last->create_date, .id = last->id}, next);
     }
     json_put_text(&o, "nextCursor", list.more ? next : NULL);
     json_close(&o, '}');
@@ -180,7 +193,7 @@ static enum err query_list(struct call *call, struct db *db)
 
 static enum err on_list(struct call *call)
 {
-    struct list_query q = { .type = -1, .limit = LIMIT_DEFAULT };
+    struct list_query q = {.type = -1, .limit = LIMIT_DEFAULT};
     enum err e = call_query(call, LIST_FIELDS, &q);
     if (e)
         return e;
@@ -188,8 +201,12 @@ static enum err on_list(struct call *call)
         return field_error_add(&call->errors, "?to", "must not be before from");
 
     struct transfer_filter *f = ARENA_NEW(&call->arena, struct transfer_filter);
-    *f = (struct transfer_filter){ .customer_id = q.customer_id, .type = q.type, .statuses = q.statuses, .from = q.from,
-                                   .to = q.to, .limit = q.limit };
+    *f = (struct transfer_filter){.customer_id = q.customer_id,
+                                  .type = q.type,
+                                  .statuses = q.statuses,
+                                  .from = q.from,
+                                  .to = q.to,
+                                  .limit = q.limit};
     e = cursor_decode(q.cursor, &f->after, &call->errors);
     if (!e && call->claims.role != ROLE_ADMIN) /* an admin's without customerId are everybody's */
         e = service_customer(call, q.customer_id, "?customerId", &f->customer_id);
@@ -211,7 +228,7 @@ static enum err query_one(struct call *call, struct db *db)
 
 static enum err on_get(struct call *call)
 {
-    static const struct field NO_FIELDS[] = { FIELD_END };
+    static const struct field NO_FIELDS[] = {FIELD_END};
     struct uuid *id = ARENA_NEW(&call->arena, struct uuid);
     enum err e = call_param_uuid(call, 0, id);
     if (!e)
@@ -229,7 +246,7 @@ enum err api_reread(void *app, struct db *db, const struct uuid *ids, size_t cou
     struct service *service = app;
     struct arena arena;
     arena_init(&arena);
-    struct transfer_list list = { .count = 0 };
+    struct transfer_list list = {.count = 0};
     enum err e = store_read_transfers_by_id(db, &arena, ids, count, &list, fault);
     for (size_t i = 0; i < list.count; i++)
         waiters_offer(service->waiters, list.items[i].id, &list.items[i]);
@@ -245,7 +262,8 @@ enum err api_open(struct service *s, struct fault *fault)
 {
     (void)fault;
     struct transfer_gauges *g = mem_alloc(sizeof *g);
-    g->count = metrics_gauge(s->metrics, "sagas_open", "Sagas under way, by state.", "saga=\"transfer\",state=\"PENDING\"");
+    g->count = metrics_gauge(s->metrics, "sagas_open", "Sagas under way, by state.",
+                             "saga=\"transfer\",state=\"PENDING\"");
     g->age = metrics_gauge(s->metrics, "sagas_oldest_seconds", "Age of the oldest saga under way.",
                            "saga=\"transfer\",state=\"PENDING\"");
     s->app = g;
@@ -268,9 +286,9 @@ void api_measure(void *app, struct db *db)
 }
 
 const struct http_route TXN_SVC_ROUTES[] = {
-    { HTTP_POST, TRANSACTIONS_PATH "/deposits", WHO_USER, on_deposit, ROUTE_IDEMPOTENT },
-    { HTTP_POST, TRANSACTIONS_PATH "/withdrawals", WHO_USER, on_withdraw, ROUTE_IDEMPOTENT },
-    { HTTP_GET, TRANSACTIONS_PATH, WHO_USER, on_list, 0 },
-    { HTTP_GET, TRANSACTIONS_PATH "/{id}", WHO_USER, on_get, 0 },
-    { HTTP_GET, NULL, WHO_ANYONE, NULL, 0 },
+    {HTTP_POST, TRANSACTIONS_PATH "/deposits", WHO_USER, on_deposit, ROUTE_IDEMPOTENT},
+    {HTTP_POST, TRANSACTIONS_PATH "/withdrawals", WHO_USER, on_withdraw, ROUTE_IDEMPOTENT},
+    {HTTP_GET, TRANSACTIONS_PATH, WHO_USER, on_list, 0},
+    {HTTP_GET, TRANSACTIONS_PATH "/{id}", WHO_USER, on_get, 0},
+    {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

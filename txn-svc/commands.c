@@ -73,7 +73,6 @@ const struct lane_ops TXN_SVC_OPS = {
 };
 
 const struct lane_verb TXN_REQUEST = {
-    .name = "transfer", .want = want_request, .decide = decide_request, .answer = service_await
-};
-const struct lane_verb TXN_BOOKED = { .name = "transfer.booked", .want = want_outcome, .decide = decide_booked };
-const struct lane_verb TXN_REFUSED = { .name = "transfer.refused", .want = want_outcome, .decide = decide_refused };
+    .name = "transfer", .want = want_request, .decide = decide_request, .answer = service_await};
+const struct lane_verb TXN_BOOKED = {.name = "transfer.booked", .want = want_outcome, .decide = decide_booked};
+const struct lane_verb TXN_REFUSED = {.name = "transfer.refused", .want = want_outcome, .decide = decide_refused};

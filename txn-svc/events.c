@@ -10,8 +10,8 @@ void events_emit_requested(struct batch *b, const struct transfer *t)
     uuid_format(t->id, id);
     struct buf data;
     buf_init(&data);
-    transfer_requested_encode(&data, &(struct transfer_requested){ t->id, t->customer_id, t->type, t->amount, t->actor });
-    batch_emit(b, "transfer.requested", t->customer_id, id, (struct str){ data.data, data.len });
+    transfer_requested_encode(&data, &(struct transfer_requested){t->id, t->customer_id, t->type, t->amount, t->actor});
+    batch_emit(b, "transfer.requested", t->customer_id, id, (struct str){data.data, data.len});
     buf_done(&data);
 }
 
@@ -25,11 +25,11 @@ static enum err decode_outcome(const struct event *e, struct arena *arena, void 
     return err;
 }
 
-const char *const TXN_SVC_CONSUMES[] = { "asset-events", "auth-events", NULL };
+const char *const TXN_SVC_CONSUMES[] = {"asset-events", "auth-events", NULL};
 
 const struct event_kind TXN_SVC_KINDS[] = {
-    { "transfer.booked", decode_outcome, &TXN_BOOKED },
-    { "transfer.refused", decode_outcome, &TXN_REFUSED },
-    { "user.registered", customers_decode, &CUSTOMERS_REGISTERED },
-    { NULL, NULL, NULL },
+    {"transfer.booked", decode_outcome, &TXN_BOOKED},
+    {"transfer.refused", decode_outcome, &TXN_REFUSED},
+    {"user.registered", customers_decode, &CUSTOMERS_REGISTERED},
+    {NULL, NULL, NULL},
 };

@@ -6,8 +6,8 @@
 #define uthash_free(pointer, size) ((void)0)
 #include <uthash.h>
 
-#define TRANSFER_COLUMNS                                                                                     \
-    "t.id, t.customer_id, t.type, t.amount, t.iban, t.status, t.status_reason, t.required, t.usable, "       \
+#define TRANSFER_COLUMNS \
+    "t.id, t.customer_id, t.type, t.amount, t.iban, t.status, t.status_reason, t.required, t.usable, " \
     "t.create_date, t.update_date, t.actor"
 
 static const struct db_stmt LOCK_TRANSFERS = {
@@ -28,7 +28,8 @@ static const struct db_stmt UPDATE_TRANSFERS = {
     "usable = g.usable, update_date = g.update_date "
     "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::timestamptz[]) "
     "AS g (id, status, reason, required, usable, update_date) WHERE t.id = g.id AND t.status = 'PENDING' RETURNING 1) "
-    "SELECT must_be((SELECT count(*) FROM moved) = cardinality($1::uuid[]), 'XX000', 'a transfer has moved under its lock')",
+    "SELECT must_be((SELECT count(*) FROM moved) = cardinality($1::uuid[]), 'XX000', 'a transfer has moved under its "
+    "lock')",
 };
 static const struct db_stmt READ_TRANSFER = {
     "transfers_read",
@@ -164,8 +165,8 @@ void store_each_changed(struct batch *b, void (*changed)(void *arg, const struct
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
-static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_args *args, struct db_array *const *columns,
-                            size_t count)
+static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_args *args,
+                            struct db_array *const *columns, size_t count)
 {
     bool any = columns[0]->count > 0;
     for (size_t i = 0; i < count; i++) {
@@ -179,7 +180,7 @@ static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct 
 static void save_new(struct batch *b, const struct transfers_batch *s)
 {
     struct db_array id, customer, type, amount, iban, actor;
-    struct db_array *columns[] = { &id, &customer, &type, &amount, &iban, &actor };
+    struct db_array *columns[] = {&id, &customer, &type, &amount, &iban, &actor};
     for (size_t i = 0; i < COUNT_OF(columns); i++)
         db_array_init(columns[i]);
     for (const struct batch_transfer *t = s->transfers; t; t = t->hh.next) {
@@ -200,7 +201,7 @@ static void save_new(struct batch *b, const struct transfers_batch *s)
 static void save_answered(struct batch *b, const struct transfers_batch *s)
 {
     struct db_array id, status, reason, required, usable, update_date;
-    struct db_array *columns[] = { &id, &status, &reason, &required, &usable, &update_date };
+    struct db_array *columns[] = {&id, &status, &reason, &required, &usable, &update_date};
     for (size_t i = 0; i < COUNT_OF(columns); i++)
         db_array_init(columns[i]);
     for (const struct batch_transfer *t = s->transfers; t; t = t->hh.next) {
@@ -235,8 +236,8 @@ static void read_list(struct arena *arena, const struct db_rows *rows, struct tr
         read_row(arena, rows, (int)i, &ret->items[i]);
 }
 
-enum err store_read_transfer(struct db *db, struct arena *arena, struct uuid id, int64_t customer_id, struct transfer *ret,
-                             struct fault *fault)
+enum err store_read_transfer(struct db *db, struct arena *arena, struct uuid id, int64_t customer_id,
+                             struct transfer *ret, struct fault *fault)
 {
     struct db_args args = db_args(arena);
     db_arg_uuid(&args, id);
@@ -294,8 +295,8 @@ static void arg_time_or_null(struct db_args *args, time_us_t t)
         db_arg_null(args);
 }
 
-enum err store_read_transfers(struct db *db, struct arena *arena, const struct transfer_filter *f, struct transfer_list *ret,
-                              struct fault *fault)
+enum err store_read_transfers(struct db *db, struct arena *arena, const struct transfer_filter *f,
+                              struct transfer_list *ret, struct fault *fault)
 {
     struct db_args args = db_args(arena);
     if (f->customer_id)
@@ -325,7 +326,7 @@ void store_measure(struct db *db, int64_t *ret_pending, time_us_t *ret_oldest)
 {
     CLEANUP_ROWS struct db_rows *rows = NULL;
     struct fault fault;
-    if (db_query(db, &MEASURE, &(struct db_args){ .count = 0 }, &rows, &fault))
+    if (db_query(db, &MEASURE, &(struct db_args){.count = 0}, &rows, &fault))
         return; /* the lane finds out by itself that its session is lost */
     *ret_pending = db_i64(rows, 0, 0);
     *ret_oldest = db_null(rows, 0, 1) ? 0 : db_time(rows, 0, 1);

@@ -17,10 +17,10 @@ struct transfers_batch {
     struct db_array ids;
     bool ready;
 };
-void store_want_transfer(struct batch *b, struct uuid id);          /* in `want` */
-void store_load_batch(struct batch *b);                             /* in lane_ops */
+void store_want_transfer(struct batch *b, struct uuid id); /* in `want` */
+void store_load_batch(struct batch *b);                    /* in lane_ops */
 void store_save_batch(struct batch *b);
-struct transfer *store_transfer(struct batch *b, struct uuid id);   /* in `decide`; NULL: there is none */
+struct transfer *store_transfer(struct batch *b, struct uuid id); /* in `decide`; NULL: there is none */
 struct transfer *store_add(struct batch *b, const struct transfer *t);
 void store_touch(struct batch *b, struct transfer *t);
 /* After COMMIT: calls back for each transfer that was answered in this batch. */

@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-const char *const TRANSFER_STATUSES[] = { "PENDING", "COMPLETED", "REJECTED", NULL };
+const char *const TRANSFER_STATUSES[] = {"PENDING", "COMPLETED", "REJECTED", NULL};
 
 bool transfer_complete(struct transfer *t, time_us_t now)
 {

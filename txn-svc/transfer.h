@@ -20,7 +20,7 @@ struct transfer {
     decimal_t amount;
     const char *iban; /* normalised; NULL for a deposit */
     enum transfer_status status;
-    const char *status_reason; /* NULL: none */
+    const char *status_reason;  /* NULL: none */
     decimal_t required, usable; /* REJECTED */
     time_us_t create_date, update_date;
     const char *actor;

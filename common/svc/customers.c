@@ -16,7 +16,7 @@ static const struct db_stmt SAVE_CUSTOMERS = {
 static void push(struct batch *b, struct customer_ids *ids, int64_t id)
 {
     struct customer_id *x = ARENA_NEW(b->arena, struct customer_id);
-    *x = (struct customer_id){ .next = ids->first, .id = id };
+    *x = (struct customer_id){.next = ids->first, .id = id};
     ids->first = x;
 }
 
@@ -110,4 +110,4 @@ static void decide_registered(struct batch *b, struct lane_item *it)
     customers_add(b, user->customer_id);
 }
 
-const struct lane_verb CUSTOMERS_REGISTERED = { .name = "user.registered", .decide = decide_registered };
+const struct lane_verb CUSTOMERS_REGISTERED = {.name = "user.registered", .decide = decide_registered};

@@ -67,7 +67,7 @@ static void on_keys(void *arg, const struct db_rows *rows)
 void idempotency_load(struct batch *b)
 {
     struct idempotency *keys = &b->lane->keys;
-    *keys = (struct idempotency){ .forgotten = NULL };
+    *keys = (struct idempotency){.forgotten = NULL};
 
     struct db_array customer, route, key;
     db_array_init(&customer);
@@ -142,7 +142,7 @@ void batch_forget_key(struct batch *b, struct uuid resource_id)
 static void save_made(struct batch *b, const struct idempotency *keys)
 {
     struct db_array customer, route, key, meaning, resource;
-    struct db_array *all[] = { &customer, &route, &key, &meaning, &resource };
+    struct db_array *all[] = {&customer, &route, &key, &meaning, &resource};
     enum { COLUMNS = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COLUMNS; i++)
         db_array_init(all[i]);

@@ -33,7 +33,8 @@ static void open_metrics(struct lane *lane)
     x->refused = metrics_counter(m, "lane_refused_total", "Commands refused by a rule.", "");
     x->retries = metrics_counter(m, "lane_retries_total", "Batches run again.", "");
     x->parked = metrics_counter(m, "lane_parked_total", "Events the database refused.", "");
-    x->stopped = metrics_counter(m, "lane_partition_stops_total", "Partitions stopped at a gap or an unknown epoch.", "");
+    x->stopped = metrics_counter(m, "lane_partition_stops_total", "Partitions stopped at a gap or an unknown epoch.",
+                                 "");
     x->unknown = metrics_counter(m, "lane_outcome_unknown_total", "Batches whose outcome could not be learned.", "");
     metrics_gauge_fn(m, "lane_number", "The lane held; 0: none.", "", held_number, lane);
     metrics_gauge_fn(m, "lane_inbox", "Items waiting.", "", inbox_count, lane);
@@ -204,7 +205,7 @@ static void *lane_main(void *arg)
     lane->next_tend = 0;
     if (lane_is_held(lane))
         lane_tend(lane); /* positions and what was published are saved */
-    db_close(lane->db); /* its locks go with it */
+    db_close(lane->db);  /* its locks go with it */
     lane->db = NULL;
     atomic_store(&lane->number, 0);
     return NULL;

@@ -21,8 +21,14 @@
 #include "io/http.h"
 #include "svc/event.h"
 
-enum { LANE_BATCH_MAX = 500, LANE_INBOX_MAX = 10000, LANE_MAX = 64, LANE_RETRIES_MAX = 20, LANE_SYNC_TIMEOUT_MS = 10000,
-       LANE_PATIENCE_MS = 20 };
+enum {
+    LANE_BATCH_MAX = 500,
+    LANE_INBOX_MAX = 10000,
+    LANE_MAX = 64,
+    LANE_RETRIES_MAX = 20,
+    LANE_SYNC_TIMEOUT_MS = 10000,
+    LANE_PATIENCE_MS = 20
+};
 
 struct lane;
 struct batch;
@@ -50,15 +56,15 @@ enum {
 struct lane_item {
     struct queue_link link; /* first */
     const struct lane_verb *verb;
-    void *args;             /* the command, or the event's decoded data */
-    void *result;           /* decide's, in the batch arena: used by answer/committed only */
+    void *args;   /* the command, or the event's decoded data */
+    void *result; /* decide's, in the batch arena: used by answer/committed only */
     enum err err;
     struct fault fault;
 
-    struct call *call;      /* a command's; NULL for events and internal commands */
+    struct call *call; /* a command's; NULL for events and internal commands */
     /* Idempotency: key NULL means none. scope customer and route make it unique; meaning is the canonical command. */
     const char *key, *route, *meaning;
-    int64_t customer_id;    /* whose key, and whose record */
+    int64_t customer_id;     /* whose key, and whose record */
     struct uuid resource_id; /* what the command makes; replayed: what the first request made */
     bool replayed;
     /* A command refused with ERR_NOT_FOUND before then is decided again every LANE_PATIENCE_MS: the customer whom an admin
@@ -68,20 +74,21 @@ struct lane_item {
     struct event *event;    /* NULL for commands */
     struct arena own_arena; /* an event item's */
     unsigned generation;    /* the subscriber's, of the partition's assignment */
-    const char *unreadable; /* an event that can't be decoded: why; it will be parked. Has no envelope if event->lane is 0 */
-    bool passed_over;       /* the lane's: a stale, doubled or dropped event: no effect, no decide */
+    const char
+        *unreadable;  /* an event that can't be decoded: why; it will be parked. Has no envelope if event->lane is 0 */
+    bool passed_over; /* the lane's: a stale, doubled or dropped event: no effect, no decide */
 };
 
 struct batch {
     struct lane *lane;
-    void *app;              /* the service's, lane_conf.app */
+    void *app; /* the service's, lane_conf.app */
     struct db *db;
-    struct arena *arena;    /* ends with this run of the batch */
+    struct arena *arena; /* ends with this run of the batch */
     struct lane_item **items;
     size_t count;
     int lane_number;
-    time_us_t now;          /* one time for the whole batch; strictly later than the batch before */
-    void *state;            /* lane_ops.state_size bytes, zeroed at each run */
+    time_us_t now; /* one time for the whole batch; strictly later than the batch before */
+    void *state;   /* lane_ops.state_size bytes, zeroed at each run */
 };
 
 struct lane_ops {
@@ -109,12 +116,12 @@ size_t batch_marks(struct batch *b, struct lane_mark **ret_marks);
 int64_t batch_applied(struct batch *b, const char *topic, int partition, const char *source, int lane);
 
 struct lane_conf {
-    const char *service;   /* "order-svc": the events' source */
-    const char *schema;    /* "orders": lock keys */
-    const char *topic;     /* "order-events" */
+    const char *service;         /* "order-svc": the events' source */
+    const char *schema;          /* "orders": lock keys */
+    const char *topic;           /* "order-events" */
     const char *const *consumes; /* topics, NULL-ended */
-    int partitions;        /* when a topic is first named */
-    struct db_conf db;     /* DB_PLAN_KEYS */
+    int partitions;              /* when a topic is first named */
+    struct db_conf db;           /* DB_PLAN_KEYS */
     const struct lane_ops *ops;
     void *app;
     struct log *log;
@@ -138,7 +145,7 @@ struct lane_item *lane_item_new(bool with_event);
 void lane_item_free(struct lane_item *item);
 /* First key of the advisory locks that lanes of a schema hold; the second is the lane's number. */
 int32_t lane_lock_key(const char *schema);
-bool lane_is_held(const struct lane *lane);     /* for /readyz */
+bool lane_is_held(const struct lane *lane); /* for /readyz */
 int lane_number(const struct lane *lane);
 /* The relay tells how far it has published (a lower bound kept in the lane row), and that it was fenced. */
 void lane_published(struct lane *lane, int lane_number, int64_t seq);

@@ -5,9 +5,9 @@
 
 enum { RESOLVE_TIMEOUT_MS = 6000, NOTICE_TIMEOUT_MS = 1000 };
 
-static const struct db_stmt BEGIN = { "lane_begin", "BEGIN" };
-static const struct db_stmt COMMIT = { "lane_commit", "COMMIT" };
-static const struct db_stmt NOTIFY = { "lane_notify", "SELECT pg_notify($1, '')" };
+static const struct db_stmt BEGIN = {"lane_begin", "BEGIN"};
+static const struct db_stmt COMMIT = {"lane_commit", "COMMIT"};
+static const struct db_stmt NOTIFY = {"lane_notify", "SELECT pg_notify($1, '')"};
 /* A lane that is not as we left it belongs to somebody else now: nothing of ours may be committed. */
 static const struct db_stmt MOVE_LANE = {
     "lane_move",
@@ -39,7 +39,7 @@ static void on_marks(void *arg, const struct db_rows *rows)
     struct batch *b = arg;
     for (int r = 0; r < db_count(rows); r++) {
         struct lane_loaded_mark *m = ARENA_NEW(b->arena, struct lane_loaded_mark);
-        m->mark = (struct lane_mark){ (int)db_i64(rows, r, 0), (int)db_i64(rows, r, 1), db_i64(rows, r, 2) };
+        m->mark = (struct lane_mark){(int)db_i64(rows, r, 0), (int)db_i64(rows, r, 1), db_i64(rows, r, 2)};
         m->topic = b->lane->conf.topic;
         m->next = b->lane->marks;
         b->lane->marks = m;
@@ -94,7 +94,7 @@ size_t batch_marks(struct batch *b, struct lane_mark **ret_marks)
             marks[n++] = m->mark;
     for (size_t i = 0; i < o->counter_count; i++)
         if (o->counters[i].topic == o->topic && o->counters[i].next_part_seq)
-            marks[n++] = (struct lane_mark){ b->lane_number, o->counters[i].partition, o->counters[i].next_part_seq };
+            marks[n++] = (struct lane_mark){b->lane_number, o->counters[i].partition, o->counters[i].next_part_seq};
     *ret_marks = marks;
     return n;
 }
@@ -139,7 +139,7 @@ static void park(struct batch *b, struct lane_item *it, const char *reason)
 
     const struct position *at = positions_find(&lane->positions, e->topic, e->partition);
     outbox_emit(b, lane->outbox.dlq_topics[at->topic], "event.parked", arena_strdup(b->arena, e->key), e->type,
-                (struct str){ data.data, data.len }, e->traceparent);
+                (struct str){data.data, data.len}, e->traceparent);
     buf_done(&data);
 }
 
@@ -149,7 +149,7 @@ static void save_parked(struct batch *b)
         return;
 
     struct db_array id, topic, partition, offset, key, type, reason, record;
-    struct db_array *all[] = { &id, &topic, &partition, &offset, &key, &type, &reason, &record };
+    struct db_array *all[] = {&id, &topic, &partition, &offset, &key, &type, &reason, &record};
     enum { COLUMNS = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COLUMNS; i++)
         db_array_init(all[i]);
@@ -185,21 +185,21 @@ static void begin(struct lane *lane, struct batch *b, struct lane_item **items, 
 {
     arena_reset(&lane->arena);
     time_us_t now = clock_now_us();
-    *b = (struct batch){ .lane = lane,
-                         .app = lane->conf.app,
-                         .db = lane->db,
-                         .arena = &lane->arena,
-                         .items = items,
-                         .count = count,
-                         .lane_number = atomic_load(&lane->number),
-                         .now = now > lane->last_time ? now : lane->last_time + 1,
-                         .state = arena_alloc(&lane->arena, lane->conf.ops->state_size + 1) };
+    *b = (struct batch){.lane = lane,
+                        .app = lane->conf.app,
+                        .db = lane->db,
+                        .arena = &lane->arena,
+                        .items = items,
+                        .count = count,
+                        .lane_number = atomic_load(&lane->number),
+                        .now = now > lane->last_time ? now : lane->last_time + 1,
+                        .state = arena_alloc(&lane->arena, lane->conf.ops->state_size + 1)};
     lane->last_time = b->now;
     lane->next_batch_id = uuid_random();
     lane->parked = NULL;
     lane->parked_end = &lane->parked;
     lane->marks = NULL;
-    lane->customers = (struct customers){ .wanted.first = NULL };
+    lane->customers = (struct customers){.wanted.first = NULL};
     outbox_begin(&lane->outbox);
     positions_begin(&lane->positions);
     for (size_t i = 0; i < count; i++) {
@@ -212,7 +212,7 @@ static void begin(struct lane *lane, struct batch *b, struct lane_item **items, 
 
 static enum err load(struct batch *b, struct fault *fault)
 {
-    db_enqueue(b->db, &BEGIN, &(struct db_args){ .count = 0 }, NULL, NULL);
+    db_enqueue(b->db, &BEGIN, &(struct db_args){.count = 0}, NULL, NULL);
     idempotency_load(b);
     load_needs(b);
     for (size_t i = 0; i < b->count; i++) {
@@ -308,7 +308,7 @@ static enum err save(struct batch *b, struct fault *fault)
     db_arg_i64(&args, atomic_load(&lane->published[b->lane_number]));
     db_arg_uuid(&args, lane->batch_id);
     db_enqueue(b->db, &MOVE_LANE, &args, NULL, NULL);
-    db_enqueue(b->db, &COMMIT, &(struct db_args){ .count = 0 }, NULL, NULL);
+    db_enqueue(b->db, &COMMIT, &(struct db_args){.count = 0}, NULL, NULL);
     return db_sync(b->db, LANE_SYNC_TIMEOUT_MS, fault);
 }
 
@@ -511,7 +511,7 @@ void lane_run(struct lane *lane, struct lane_item **items, size_t count)
         pass_over(lane, items, count);
         return;
     }
-    struct fault fault = { .err = ERR_OK };
+    struct fault fault = {.err = ERR_OK};
     for (int tries = 0; tries < LANE_RETRIES_MAX; tries++) {
         if (!atomic_load(&lane->number)) {
             fail_all(lane, items, count, ERR_DB, "the lane is not held");

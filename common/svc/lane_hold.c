@@ -14,8 +14,8 @@ enum {
     PRUNE_ROWS_MAX = 20000,
 };
 
-static const struct db_stmt TRY_LOCK = { "lane_try_lock", "SELECT pg_try_advisory_lock($1, $2)" };
-static const struct db_stmt UNLOCK = { "lane_unlock", "SELECT pg_advisory_unlock($1, $2)" };
+static const struct db_stmt TRY_LOCK = {"lane_try_lock", "SELECT pg_try_advisory_lock($1, $2)"};
+static const struct db_stmt UNLOCK = {"lane_unlock", "SELECT pg_advisory_unlock($1, $2)"};
 static const struct db_stmt MAKE_LANE = {
     "lane_make",
     "INSERT INTO lane (lane) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -178,7 +178,7 @@ static bool read_row(struct lane *lane, int number, struct lane_row *ret)
     CLEANUP_ROWS struct db_rows *rows = NULL;
     bool ok = run(lane, &LOAD_LANE, &args, &rows) && db_count(rows) == 1;
     if (ok)
-        *ret = (struct lane_row){ db_uuid(rows, 0, 0), db_uuid(rows, 0, 1), db_i64(rows, 0, 2), db_i64(rows, 0, 3) };
+        *ret = (struct lane_row){db_uuid(rows, 0, 0), db_uuid(rows, 0, 1), db_i64(rows, 0, 2), db_i64(rows, 0, 3)};
     arena_done(&arena);
     return ok;
 }
@@ -260,7 +260,7 @@ enum lane_fate lane_resolve(struct lane *lane, int timeout_ms)
     while (!lane_take(lane, number)) { /* the old session's lock goes when the server has noticed */
         if (clock_mono_ns() > give_up)
             return LANE_BATCH_UNKNOWN;
-        nanosleep(&(struct timespec){ .tv_nsec = RESOLVE_STEP_MS * NS_PER_MS }, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = RESOLVE_STEP_MS * NS_PER_MS}, NULL);
     }
     if (uuid_eq(lane->batch_id, after))
         return LANE_BATCH_IN;
@@ -351,7 +351,7 @@ static void tell_subscriber(struct lane *lane)
     for (size_t i = 0; i < p->count; i++) {
         const struct position *at = &p->all[i];
         if (at->held)
-            list[count++] = (struct partition_start){ at->topic, at->partition, at->next_offset, at->generation };
+            list[count++] = (struct partition_start){at->topic, at->partition, at->next_offset, at->generation};
     }
     subscriber_assign(lane->subscriber, list, count);
     mem_free(list);
@@ -394,7 +394,7 @@ static bool adopt(struct lane *lane, int number)
 static bool adopt_dead_lanes(struct lane *lane)
 {
     CLEANUP_ROWS struct db_rows *rows = NULL;
-    if (!run(lane, &UNDRAINED_LANES, &(struct db_args){ .count = 0 }, &rows))
+    if (!run(lane, &UNDRAINED_LANES, &(struct db_args){.count = 0}, &rows))
         return false;
     for (int r = 0; r < db_count(rows); r++) {
         int64_t number = db_i64(rows, r, 0);

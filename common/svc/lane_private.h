@@ -20,8 +20,8 @@ enum { OUTBOX_COUNTERS_MAX = 512 };
 struct outbox_counter {
     const char *topic; /* constant */
     int partition;
-    int64_t part_seq;       /* committed */
-    int64_t next_part_seq;  /* of the running batch */
+    int64_t part_seq;      /* committed */
+    int64_t next_part_seq; /* of the running batch */
 };
 struct outbox_row;
 struct outbox {
@@ -41,8 +41,8 @@ void outbox_begin(struct outbox *o);
 void outbox_keep(struct outbox *o);
 MUST_CHECK enum err outbox_reload(struct outbox *o, struct db *db, int lane, int64_t last_seq, struct fault *fault);
 /* topic: a constant of this outbox; key: the record's key. */
-void outbox_emit(struct batch *b, const char *topic, const char *type, const char *key, const char *subject, struct str data,
-                 const char *traceparent);
+void outbox_emit(struct batch *b, const char *topic, const char *type, const char *key, const char *subject,
+                 struct str data, const char *traceparent);
 void outbox_save(struct batch *b);
 
 /* ---- positions: what was consumed (positions.c) ---- */
@@ -151,7 +151,7 @@ struct lane {
     struct subscriber *subscriber;
 
     struct db *db;
-    atomic_int number;     /* 0: none held */
+    atomic_int number; /* 0: none held */
     atomic_bool stopping;
     struct uuid epoch, batch_id, next_batch_id;
     time_us_t last_time;

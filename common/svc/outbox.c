@@ -18,10 +18,12 @@ static const struct db_stmt LOAD_COUNTERS = {
 };
 static const struct db_stmt SAVE_ROWS = {
     "outbox_save_rows",
-    "INSERT INTO outbox (lane, seq, id, aggregatetype, aggregateid, type, payload, partition, part_seq, epoch, traceparent, "
+    "INSERT INTO outbox (lane, seq, id, aggregatetype, aggregateid, type, payload, partition, part_seq, epoch, "
+    "traceparent, "
     "created_at) "
     "SELECT $1, r.seq, r.id, r.topic, r.key, r.type, r.payload, r.partition, r.part_seq, $2, r.traceparent, $3 "
-    "FROM unnest($4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::integer[], $11::bigint[], "
+    "FROM unnest($4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::integer[], "
+    "$11::bigint[], "
     "$12::text[]) AS r (seq, id, topic, key, type, payload, partition, part_seq, traceparent)",
 };
 static const struct db_stmt SAVE_COUNTERS = {
@@ -38,7 +40,7 @@ void outbox_init(struct outbox *o, const struct lane_conf *conf)
     while (conf->consumes[count])
         count++;
 
-    *o = (struct outbox){ .service = conf->service, .topic = conf->topic, .consumes = conf->consumes };
+    *o = (struct outbox){.service = conf->service, .topic = conf->topic, .consumes = conf->consumes};
     o->partitions = conf->partitions;
     o->dlq_topics = mem_alloc((count + 1) * sizeof *o->dlq_topics);
     for (size_t i = 0; i < count; i++) {
@@ -92,7 +94,7 @@ static struct outbox_counter *counter_of(struct outbox *o, const char *topic, in
 
     assert(o->counter_count < OUTBOX_COUNTERS_MAX);
     struct outbox_counter *c = &o->counters[o->counter_count++];
-    *c = (struct outbox_counter){ .topic = topic, .partition = partition };
+    *c = (struct outbox_counter){.topic = topic, .partition = partition};
     return c;
 }
 
@@ -124,8 +126,8 @@ static int partition_of(const struct outbox *o, const char *topic, const char *k
     return topic == o->topic ? hash_partition(key, strlen(key), o->partitions) : 0;
 }
 
-void outbox_emit(struct batch *b, const char *topic, const char *type, const char *key, const char *subject, struct str data,
-                 const char *traceparent)
+void outbox_emit(struct batch *b, const char *topic, const char *type, const char *key, const char *subject,
+                 struct str data, const char *traceparent)
 {
     struct lane *lane = b->lane;
     struct outbox *o = &lane->outbox;
@@ -142,13 +144,13 @@ void outbox_emit(struct batch *b, const char *topic, const char *type, const cha
     row->seq = ++o->next_last_seq;
     row->part_seq = ++counter->next_part_seq;
 
-    struct event envelope = { .id = row->id,
-                              .subject = str_of(subject),
-                              .time = b->now,
-                              .lane = b->lane_number,
-                              .partition = partition,
-                              .part_seq = row->part_seq,
-                              .epoch = lane->epoch };
+    struct event envelope = {.id = row->id,
+                             .subject = str_of(subject),
+                             .time = b->now,
+                             .lane = b->lane_number,
+                             .partition = partition,
+                             .part_seq = row->part_seq,
+                             .epoch = lane->epoch};
     bool fits = str_copy(envelope.source, sizeof envelope.source, str_of(o->service)) &&
                 str_copy(envelope.type, sizeof envelope.type, str_of(type));
     assert(fits);
@@ -180,7 +182,7 @@ void batch_emit(struct batch *b, const char *type, int64_t key_customer, const c
 static void save_rows(struct batch *b, const struct outbox *o)
 {
     struct db_array seq, id, topic, key, type, payload, partition, part_seq, traceparent;
-    struct db_array *all[] = { &seq, &id, &topic, &key, &type, &payload, &partition, &part_seq, &traceparent };
+    struct db_array *all[] = {&seq, &id, &topic, &key, &type, &payload, &partition, &part_seq, &traceparent};
     enum { COLUMNS = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COLUMNS; i++)
         db_array_init(all[i]);

@@ -29,7 +29,7 @@ static const struct db_stmt SAVE_SEQUENCES = {
 
 void positions_init(struct positions *p, const struct lane_conf *conf)
 {
-    *p = (struct positions){ .topics = conf->consumes, .partitions = conf->partitions };
+    *p = (struct positions){.topics = conf->consumes, .partitions = conf->partitions};
     while (conf->consumes[p->topic_count])
         p->topic_count++;
 
@@ -123,7 +123,7 @@ static struct position_sequence *sequence_add(struct position *at, const char *s
     if (at->sequence_count == POSITION_SOURCES_MAX)
         return NULL;
     struct position_sequence *s = &at->sequences[at->sequence_count++];
-    *s = (struct position_sequence){ .lane = lane, .epoch = epoch };
+    *s = (struct position_sequence){.lane = lane, .epoch = epoch};
     return str_copy(s->source, sizeof s->source, str_of(source)) ? s : NULL;
 }
 
@@ -177,7 +177,8 @@ static void reload_sequences(struct positions *p, const struct db_rows *rows)
         struct position *at = positions_find(p, db_text(rows, r, 0), (int)db_i64(rows, r, 1));
         if (!at || !is_new(at))
             continue;
-        struct position_sequence *s = sequence_add(at, db_text(rows, r, 2), (int)db_i64(rows, r, 3), db_uuid(rows, r, 4));
+        struct position_sequence *s = sequence_add(at, db_text(rows, r, 2), (int)db_i64(rows, r, 3),
+                                                   db_uuid(rows, r, 4));
         if (s)
             s->part_seq = s->saved_part_seq = db_i64(rows, r, 5);
     }
@@ -260,7 +261,7 @@ static void save_offsets(struct batch *b, const struct positions *p)
 static void save_sequences(struct batch *b, const struct positions *p)
 {
     struct db_array topic, partition, source, lane, epoch, part_seq;
-    struct db_array *all[] = { &topic, &partition, &source, &lane, &epoch, &part_seq };
+    struct db_array *all[] = {&topic, &partition, &source, &lane, &epoch, &part_seq};
     enum { COLUMNS = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COLUMNS; i++)
         db_array_init(all[i]);

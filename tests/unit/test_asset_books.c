@@ -35,8 +35,9 @@ static void world_init(struct world *w, uint64_t seed)
     *w = (struct world){.random = seed * 2654435761u + 1};
     for (int o = 0; o < OWNERS; o++)
         for (int a = 0; a <= SHARES; a++)
-            w->holdings[o][a] = (struct holding){.owner = o < CUSTOMERS ? o + 1 : holding_firm_owner((enum firm_account)(o - CUSTOMERS + 1), 1),
-                                                 .asset = NAMES[a]};
+            w->holdings[o][a] = (struct holding){
+                .owner = o < CUSTOMERS ? o + 1 : holding_firm_owner((enum firm_account)(o - CUSTOMERS + 1), 1),
+                .asset = NAMES[a]};
 }
 
 static int share_of(const struct order_state *o)
@@ -92,8 +93,9 @@ static void bring_in(struct world *w)
 {
     int64_t c = between(w, 0, CUSTOMERS - 1), a = between(w, 0, SHARES);
     struct entry e;
-    assert_int_equal(books_bring_in(ENTRY_DEPOSIT, &w->holdings[c][a], &w->holdings[EXTERNAL][a], between(w, 1, 900000000), &e),
-                     ERR_OK);
+    assert_int_equal(
+        books_bring_in(ENTRY_DEPOSIT, &w->holdings[c][a], &w->holdings[EXTERNAL][a], between(w, 1, 900000000), &e),
+        ERR_OK);
     check_entry(&e);
 }
 
@@ -176,7 +178,8 @@ static void every_step_of_a_random_history_keeps_the_invariants(void **state)
         struct world w;
         world_init(&w, seed);
         for (int step = 0; step < STEPS; step++) {
-            static void (*const ACTS[])(struct world *) = {bring_in, take_out, place, move_order, move_order, move_order};
+            static void (*const ACTS[])(struct world *) = {bring_in,   take_out,   place,
+                                                           move_order, move_order, move_order};
             ACTS[between(&w, 0, 5)](&w);
             check_world(&w);
         }
@@ -185,8 +188,13 @@ static void every_step_of_a_random_history_keeps_the_invariants(void **state)
 
 static struct order_state buy(decimal_t size, decimal_t price)
 {
-    return (struct order_state){
-        .customer_id = 1, .asset = "ASELS", .side = ORDER_BUY, .size = size, .price = price, .status = ORDER_NEW, .version = 1};
+    return (struct order_state){.customer_id = 1,
+                                .asset = "ASELS",
+                                .side = ORDER_BUY,
+                                .size = size,
+                                .price = price,
+                                .status = ORDER_NEW,
+                                .version = 1};
 }
 
 static enum err tell_state(struct world *w, const struct order_state *o)

@@ -40,10 +40,8 @@ static void each_state_allows_its_moves_and_no_other(void **state)
     (void)state;
     static const bool ALLOWED[][4] = {
         /*                 open   reject cancel fill */
-        [ORDER_NEW] = {true, true, true, false},
-        [ORDER_PENDING] = {false, false, true, true},
-        [ORDER_MATCHED] = {false, false, false, false},
-        [ORDER_CANCELED] = {false, false, false, false},
+        [ORDER_NEW] = {true, true, true, false},         [ORDER_PENDING] = {false, false, true, true},
+        [ORDER_MATCHED] = {false, false, false, false},  [ORDER_CANCELED] = {false, false, false, false},
         [ORDER_REJECTED] = {false, false, false, false},
     };
     for (int s = ORDER_NEW; s <= ORDER_REJECTED; s++)
