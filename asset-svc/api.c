@@ -206,8 +206,8 @@ static void write_json(struct call *call, const struct statement *s)
     json_close(&o, '}');
 }
 
-/* RFC 4180. No value of ours holds a comma or a quote. The next page's cursor goes into a Link header (RFC 8288). */
-static void write_csv(struct call *call, const struct statement *s)
+/* RFC 4180. No value of ours holds a comma or a quote. The next page's address goes into a Link header (RFC 8288). */
+static void write_csv(struct call *call, const struct one_query *q, const struct statement *s)
 {
     struct buf *out = &call->out;
     buf_str(out, "id,at,type,amount,usableAmount,size,usableSize,causeType,causeId\r\n");
@@ -229,7 +229,8 @@ static void write_csv(struct call *call, const struct statement *s)
     call->content_type = "text/csv; charset=utf-8";
     if (s->more)
         call_reply_header(call, "Link",
-                          arena_printf(&call->arena, "<%s?cursor=%s>; rel=\"next\"", call->path,
+                          arena_printf(&call->arena, "<%s?customerId=%lld&limit=%lld&cursor=%s>; rel=\"next\"", call->path,
+                                       (long long)q->customer_id, (long long)q->limit,
                                        page_cursor(call, s->items[s->count - 1].version, "")));
 }
 
@@ -245,7 +246,7 @@ static enum err query_entries(struct call *call, struct db *db)
     if (e)
         return e;
     if (call->wants_csv)
-        write_csv(call, &s);
+        write_csv(call, q, &s);
     else
         write_json(call, &s);
     call_reply(call, 200);

@@ -132,6 +132,7 @@ static struct str end_head(struct writer w, mono_ns_t left)
 static const struct str GIVEN_BACK[] = {
     STR_INIT("Content-Type"),
     STR_INIT("Location"),
+    STR_INIT("Link"),
     STR_INIT("Retry-After"),
     STR_INIT("Allow"),
     STR_INIT("WWW-Authenticate"),
