@@ -42,7 +42,8 @@ struct kafka_producer;
 MUST_CHECK enum err kafka_producer_open(const struct kafka_conf *conf, const char *transactional_id,
                                         const char *const *topics, size_t topic_count, int timeout_ms,
                                         struct kafka_producer **ret, struct fault *fault);
-/* Throws the handle away without aborting; may leave its destruction to a detached thread (destroy can hang). NULL is fine. */
+/* Throws the handle away and returns at once; the handle's own thread ends the open transaction, if it can, and destroys
+ * it (which may hang). After any failure the only call left. NULL is fine. */
 void kafka_producer_drop(struct kafka_producer *p);
 MUST_CHECK enum err kafka_txn_begin(struct kafka_producer *p, struct fault *fault);
 struct kafka_record {
@@ -54,8 +55,10 @@ struct kafka_record {
     const char *id;          /* header "id" */
 };
 MUST_CHECK enum err kafka_txn_produce(struct kafka_producer *p, const struct kafka_record *r, struct fault *fault);
-/* Sends the position (offset and metadata of partition 0 of `position_topic` in group `group`) last, then commits.
- * *ret_fenced: another process holds the id now. */
+/* Waits until the records are in the log, sends the position (offset, from 0, and metadata, at most 255 bytes, of partition
+ * 0 of `position_topic` in group `group`) last, then commits. Gives up after 8 s at most. *ret_fenced, always written:
+ * another process holds the id now, or the transaction took longer than its timeout, which looks the same. Read the
+ * group's position before the first commit: a new cluster has no coordinator for groups until somebody asks. */
 MUST_CHECK enum err kafka_txn_commit(struct kafka_producer *p, const char *group, const char *position_topic, int64_t position,
                                      const char *metadata, bool *ret_fenced, struct fault *fault);
 
@@ -91,7 +94,8 @@ struct kafka_message {
  * KAFKA_TROUBLE: reason in fault; keep polling. */
 enum kafka_poll kafka_poll(struct kafka_consumer *c, int timeout_ms, struct kafka_message *ret, struct fault *fault);
 void kafka_message_done(struct kafka_message *m);
-/* High watermark (last stable offset) of an assigned partition as last seen, -1 unknown. For lag. */
+/* High watermark of an assigned partition as last seen, -1 unknown. For lag; the marks that end transactions count too, so
+ * it stands one or more above the position when all is read: KAFKA_CAUGHT_UP says that. */
 int64_t kafka_end_offset(struct kafka_consumer *c, const char *topic, int partition);
 
 #endif
