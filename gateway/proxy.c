@@ -20,6 +20,7 @@ struct proxying {
     const struct forward *forward;
     struct writer head; /* the request's, but for its end, which each attempt writes */
     int attempts;
+    bool in_doubt;   /* an earlier attempt was on its way and was not answered: it may have done what was asked */
     int status;      /* of the service's answer; 0: none yet */
     unsigned given;  /* bit i: GIVEN_BACK[i] came */
     bool is_problem; /* it is application/problem+json */
@@ -196,6 +197,8 @@ static bool may_send_again(const struct proxying *p)
 static enum err error_of(const struct proxying *p)
 {
     const struct exchange *x = &p->exchange;
+    if (p->in_doubt)
+        return ERR_OUTCOME_UNKNOWN;
     switch (x->end) {
     case EXCHANGE_BUSY:
         return ERR_BUSY;
@@ -247,16 +250,21 @@ static void attempt(struct proxying *p);
 static void on_done(struct exchange *x)
 {
     struct proxying *p = OWNER_OF(x, struct proxying, exchange);
-    if (x->end == EXCHANGE_ANSWERED && (p->status < 400 || p->is_problem)) {
+    /* What a service says of its own trouble is true of the attempt that it saw, not of the one before. */
+    bool is_true = p->status < 500 || !p->in_doubt;
+    if (x->end == EXCHANGE_ANSWERED && is_true && (p->status < 400 || p->is_problem)) {
         finish(p, ERR_OK);
         return;
     }
     if (may_send_again(p)) {
+        p->in_doubt = x->wrote && !only_reads(p->call);
         x->fresh = true;
         attempt(p);
         return;
     }
-    const char *why = x->end == EXCHANGE_ANSWERED ? "its error is no problem document" : x->why;
+    const char *why = x->end != EXCHANGE_ANSWERED ? x->why
+                      : is_true                   ? "its error is no problem document"
+                                                  : "it failed, after an attempt that it may have heard";
     finish(p, fault_set(&p->call->fault, error_of(p), "%s: %s", x->instance->name, why));
 }
 

@@ -279,6 +279,48 @@ static void a_kept_connection_that_breaks_before_an_answer_is_replaced_where_twi
     }
 }
 
+/* The first attempt may have placed the order before the service died: the second one's "nothing happened" is not the truth. */
+static void what_an_attempt_without_an_answer_may_have_done_is_not_denied(void **state)
+{
+    (void)state;
+    static const char UNAVAILABLE[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+                                      "Retry-After: 1\r\nContent-Length: 22\r\n\r\n{\"code\":\"unavailable\"}";
+    static const char CONFLICT[] = "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\n"
+                                   "Content-Length: 19\r\n\r\n{\"code\":\"conflict\"}";
+    static const char DELETE[] = "DELETE /orders/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    static const struct {
+        const char *request, *second_answer; /* NULL: the service is away */
+        int status;
+        const char *why;
+    } ROWS[] = {
+        {POST_WITH_KEY, UNAVAILABLE, 504, "it says so of the second attempt"},
+        {DELETE, UNAVAILABLE, 504, "the same of a cancel"},
+        {POST_WITH_KEY, CONFLICT, 409, "that is known, whatever came before"},
+        {GET, UNAVAILABLE, 503, "a read does nothing"},
+        {POST_WITH_KEY, NULL, 504, "the second was not sent, the first was"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
+        int client = client_connect();
+        int kept = serve_one(client);
+        raw_say(client, ROWS[i].request);
+        assert_true(raw_hear(kept));
+        if (ROWS[i].second_answer == NULL)
+            close(house.listener);
+        close(kept);
+        if (ROWS[i].second_answer != NULL) {
+            int fresh = service_accept();
+            assert_true(raw_hear(fresh));
+            raw_say(fresh, ROWS[i].second_answer);
+            close(fresh);
+        }
+        expect_answer(client, ROWS[i].status);
+        bool doubtful = strstr(raw_body(), "\"code\":\"outcome_unknown\"") != NULL;
+        ROW_CHECK(doubtful == (ROWS[i].status == 504), ROWS[i].why);
+        close(client);
+    }
+    house.listener = socket(AF_INET, SOCK_STREAM, 0);
+}
+
 static void nothing_is_sent_a_third_time(void **state)
 {
     (void)state;
@@ -741,6 +783,7 @@ int main(void)
         STORY(endless_interim_answers_are_refused),
         STORY(a_kept_connection_that_breaks_before_an_answer_is_replaced_where_twice_does_no_harm),
         STORY(nothing_is_sent_a_third_time),
+        STORY(what_an_attempt_without_an_answer_may_have_done_is_not_denied),
         STORY(an_answer_that_began_is_not_asked_for_again),
         STORY(a_connection_that_died_while_idle_is_not_picked),
         STORY(the_service_gets_what_it_may_trust),
