@@ -215,8 +215,8 @@ static const char *meaning_of(struct call *call, const struct match_command *cmd
     buf_init(&text);
     buf_printf(&text, "HOUSE %s", cmd->asset ? cmd->asset : "");
     struct uuid *ids = ARENA_ARRAY(&call->arena, struct uuid, cmd->count + 1);
-    if (cmd->count)
-        memcpy(ids, cmd->order_ids, cmd->count * sizeof *ids);
+    for (size_t i = 0; i < cmd->count; i++)
+        ids[i] = cmd->order_ids[i];
     qsort(ids, cmd->count, sizeof *ids, by_id);
     for (size_t i = 0; i < cmd->count; i++) {
         char id[UUID_TEXT_MAX];

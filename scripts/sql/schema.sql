@@ -26,6 +26,3 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA :"schema"
     GRANT EXECUTE ON FUNCTIONS TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA :"schema"
     GRANT SELECT ON TABLES TO auditor;
-
--- An auditor may also read what was there before; nobody else gets anything twice.
-GRANT SELECT ON ALL TABLES IN SCHEMA :"schema" TO auditor;
