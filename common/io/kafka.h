@@ -27,13 +27,13 @@ struct kafka_conf {
 struct kafka_topic_spec {
     const char *name;
     int partitions;
-    bool compacted;   /* _relay.<service>: cleanup.policy=compact; others: retention.ms=-1 */
+    bool compacted; /* _relay.<service>: cleanup.policy=compact; others: retention.ms=-1 */
 };
 /* Creates those that are missing (replication: the broker's default). Existing ones stay as they are. */
-MUST_CHECK enum err kafka_topics_ensure(const struct kafka_conf *conf, const struct kafka_topic_spec *topics, size_t count,
-                                        int timeout_ms, struct fault *fault);
-MUST_CHECK enum err kafka_partition_count(const struct kafka_conf *conf, const char *topic, int timeout_ms, int *ret_count,
-                                          struct fault *fault);
+MUST_CHECK enum err kafka_topics_ensure(const struct kafka_conf *conf, const struct kafka_topic_spec *topics,
+                                        size_t count, int timeout_ms, struct fault *fault);
+MUST_CHECK enum err kafka_partition_count(const struct kafka_conf *conf, const char *topic, int timeout_ms,
+                                          int *ret_count, struct fault *fault);
 
 /* ---- transactional producer ---- */
 
@@ -59,13 +59,14 @@ MUST_CHECK enum err kafka_txn_produce(struct kafka_producer *p, const struct kaf
  * 0 of `position_topic` in group `group`) last, then commits. Gives up after 8 s at most. *ret_fenced, always written:
  * another process holds the id now, or the transaction took longer than its timeout, which looks the same. Read the
  * group's position before the first commit: a new cluster has no coordinator for groups until somebody asks. */
-MUST_CHECK enum err kafka_txn_commit(struct kafka_producer *p, const char *group, const char *position_topic, int64_t position,
-                                     const char *metadata, bool *ret_fenced, struct fault *fault);
+MUST_CHECK enum err kafka_txn_commit(struct kafka_producer *p, const char *group, const char *position_topic,
+                                     int64_t position, const char *metadata, bool *ret_fenced, struct fault *fault);
 
 /* Reads a group's committed position of partition 0 of `topic` with read_committed. *ret_position is -1 when there is
  * none; metadata (NUL-terminated, "" when none) is cut at cap. Retries inside until timeout_ms. */
-MUST_CHECK enum err kafka_position_read(const struct kafka_conf *conf, const char *group, const char *topic, int timeout_ms,
-                                        int64_t *ret_position, char *ret_metadata, size_t cap, struct fault *fault);
+MUST_CHECK enum err kafka_position_read(const struct kafka_conf *conf, const char *group, const char *topic,
+                                        int timeout_ms, int64_t *ret_position, char *ret_metadata, size_t cap,
+                                        struct fault *fault);
 
 /* ---- consumer ---- */
 
@@ -79,13 +80,14 @@ struct kafka_assignment {
     int64_t next_offset;
 };
 /* Replaces the whole assignment; reading starts at next_offset of each. */
-MUST_CHECK enum err kafka_assign(struct kafka_consumer *c, const struct kafka_assignment *list, size_t count, struct fault *fault);
+MUST_CHECK enum err kafka_assign(struct kafka_consumer *c, const struct kafka_assignment *list, size_t count,
+                                 struct fault *fault);
 
 enum kafka_poll { KAFKA_MESSAGE, KAFKA_NOTHING, KAFKA_CAUGHT_UP, KAFKA_PARTITION_STOPPED, KAFKA_TROUBLE };
 struct kafka_message {
     const char *topic; /* borrowed until kafka_message_done */
     int partition;
-    int64_t offset;    /* position to store is offset + 1 */
+    int64_t offset; /* position to store is offset + 1 */
     struct str key, value;
     char traceparent[64]; /* "" when there is none */
     void *handle;

@@ -1,6 +1,6 @@
-/* kafka_handle.h — what kafka.c, kafka_producer.c and kafka_consumer.c share: one librdkafka handle, its settings, its end.
+/* kafka_handle.h — what the kafka*.c files share: one librdkafka handle, its settings, its end.
  *
- * For     those three files only.
+ * For     those files only.
  * Owns    a handle is the first member of a heap block (or the block itself); kafka_handle_drop takes the block.
  * Threads one at a time a handle. librdkafka's callbacks run inside our own calls on it, never elsewhere.
  * Fails   ERR_KAFKA with librdkafka's reason; ERR_CONF for settings that librdkafka refuses.

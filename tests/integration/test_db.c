@@ -18,8 +18,10 @@ enum { OPEN_MS = 5000, SYNC_MS = 5000 };
 
 static struct db_conf conf(enum db_plan plan)
 {
-    return (struct db_conf){
-        .url = need_env("TEST_DB_URL"), .password = getenv("TEST_DB_PASSWORD"), .plan = plan, .application_name = "test_db"};
+    return (struct db_conf){.url = need_env("TEST_DB_URL"),
+                            .password = getenv("TEST_DB_PASSWORD"),
+                            .plan = plan,
+                            .application_name = "test_db"};
 }
 
 static struct db *open_db(enum db_plan plan)
@@ -56,9 +58,10 @@ static int64_t number(struct db *db, const struct db_stmt *stmt, const struct db
 static int set_up(void **state)
 {
     struct db *db = open_db(DB_PLAN_OWNER);
-    run(db, "DROP TABLE IF EXISTS db_thing; CREATE TABLE db_thing"
-            "(id int PRIMARY KEY, size numeric(20,6) CHECK (size >= 0), ref int REFERENCES db_thing DEFERRABLE INITIALLY "
-            "DEFERRED)");
+    run(db,
+        "DROP TABLE IF EXISTS db_thing; CREATE TABLE db_thing"
+        "(id int PRIMARY KEY, size numeric(20,6) CHECK (size >= 0), ref int REFERENCES db_thing DEFERRABLE INITIALLY "
+        "DEFERRED)");
     *state = db;
     return 0;
 }
@@ -440,7 +443,8 @@ static void values_go_out_and_come_back_the_same(void **state)
     arena_done(&arena);
 }
 
-static const struct db_stmt TEXTS = {"test_texts", "SELECT x FROM unnest($1::text[]) WITH ORDINALITY AS u(x, n) ORDER BY n"};
+static const struct db_stmt TEXTS = {"test_texts",
+                                     "SELECT x FROM unnest($1::text[]) WITH ORDINALITY AS u(x, n) ORDER BY n"};
 
 static void texts_of_an_array_come_back_the_same(void **state)
 {
@@ -531,7 +535,8 @@ static void arrays_of_every_type_line_up(void **state)
 static void log_row(void *arg, const struct db_rows *rows)
 {
     struct buf *b = arg;
-    buf_printf(b, "%lld/%lld ", (long long)(db_count(rows) > 0 ? db_i64(rows, 0, 0) : -1), (long long)db_affected(rows));
+    buf_printf(b, "%lld/%lld ", (long long)(db_count(rows) > 0 ? db_i64(rows, 0, 0) : -1),
+               (long long)db_affected(rows));
 }
 
 static void handlers_get_their_results_in_order(void **state)
