@@ -115,6 +115,10 @@ int64_t batch_applied(struct batch *b, const char *topic, int partition, const c
 
 /* ---- parking ---- */
 
+/* Of the record, in the copy that goes to the .dlq topic: an outbox row must stay below its CHECK, escaped as it may be.
+ * parked_event keeps it whole. */
+enum { PARKED_COPY_MAX = 64 * 1024 };
+
 static void park(struct batch *b, struct lane_item *it, const char *reason)
 {
     struct lane *lane = b->lane;
@@ -134,7 +138,9 @@ static void park(struct batch *b, struct lane_item *it, const char *reason)
     json_put_int(&o, "offset", e->offset);
     json_put_text(&o, "type", e->type);
     json_put_text(&o, "reason", reason);
-    json_put_str(&o, "record", e->raw);
+    bool cut = e->raw.len > PARKED_COPY_MAX;
+    json_put_str(&o, "record", (struct str){e->raw.data, cut ? PARKED_COPY_MAX : e->raw.len});
+    json_put_bool(&o, "cut", cut);
     json_close(&o, '}');
 
     const struct position *at = positions_find(&lane->positions, e->topic, e->partition);
