@@ -205,8 +205,8 @@ static int serve(int argc, char **argv)
 
 /* One of the two processes. */
 struct process_of_test {
-    const char *name, *schema;
-    char topic[32], consumes[32];
+    const char *schema;
+    char name[EVENT_SOURCE_MAX], topic[32], consumes[32]; /* of this run alone: Kafka remembers earlier ones */
     int port, operator_port;
     pid_t pid; /* 0: does not run */
 };
@@ -451,26 +451,36 @@ static bool publishes(void *arg)
     return strstr(a.text, "relay ok publishing") != NULL;
 }
 
+/* What isn't so in time is told with what the process said. */
+static void await(struct fixture *f, bool (*is_so)(void *arg))
+{
+    char text[FILE_MAX];
+    if (scratch_await(is_so, f, PATIENCE_MS))
+        return;
+    read_file(f->log, text, sizeof text);
+    fail_msg("after %d ms: %s%s", PATIENCE_MS, text, get(f->first.operator_port, "/readyz?verbose").text);
+}
+
 static void start_ready(struct fixture *f)
 {
     start(f, f->url);
-    assert_true(scratch_await(is_ready, f, PATIENCE_MS));
+    await(f, is_ready);
 }
 
 static void start_publishing(struct fixture *f)
 {
     start_ready(f);
-    assert_true(scratch_await(publishes, f, PATIENCE_MS));
+    await(f, publishes);
 }
 
 /* ---- before and after ---- */
 
-static void process_init(struct process_of_test *p, const char *name, const char *schema, const char *run,
-                         const char *publishes_to, const char *reads_from)
+static void process_init(struct process_of_test *p, const char *run, const char *name, const char *reads_from)
 {
-    *p = (struct process_of_test){.name = name, .schema = schema, .port = free_port(), .operator_port = free_port()};
-    snprintf(p->topic, sizeof p->topic, "%s-%s", run, publishes_to);
-    snprintf(p->consumes, sizeof p->consumes, "%s-%s", run, reads_from);
+    *p = (struct process_of_test){.schema = "public", .port = free_port(), .operator_port = free_port()};
+    snprintf(p->name, sizeof p->name, "%s-%s", run, name);
+    snprintf(p->topic, sizeof p->topic, "%s-%s-events", run, name);
+    snprintf(p->consumes, sizeof p->consumes, "%s-%s-events", run, reads_from);
 }
 
 static bool second_is_ready(void *arg)
@@ -481,7 +491,7 @@ static bool second_is_ready(void *arg)
 static void make_defaults(struct fixture *f)
 {
     strcpy(f->url, f->scratch.url);
-    strcpy(f->environment, f->scratch.run); /* transactional ids of this run alone */
+    strcpy(f->environment, "test");
     f->brokers = need_env("TEST_KAFKA_BROKERS");
     f->threads = "1";
     f->first.schema = "public";
@@ -492,8 +502,8 @@ static int set_up_all(void **state)
     struct fixture *f = mem_alloc(sizeof *f);
     scratch_open(&f->scratch, "service");
     scratch_open(&f->second_scratch, "service_second");
-    process_init(&f->first, "first-svc", "public", f->scratch.run, "first", "second");
-    process_init(&f->second, "second-svc", "public", f->scratch.run, "second", "first");
+    process_init(&f->first, f->scratch.run, "first", "second");
+    process_init(&f->second, f->scratch.run, "second", "first");
     make_files(f);
     make_defaults(f);
     *state = f;
@@ -553,13 +563,9 @@ static void every_wrong_setting_is_named_at_once(void **state)
     assert_int_equal(unlink(f->jwks), 0);
     start(f, "postgresql://u:hush@127.0.0.1/x");
     assert_int_equal(exit_code(f, PATIENCE_MS), 1);
-    static const char *const NAMES[] = {"first-svc: wrong settings:\n",
-                                        "\nDB_URL: ",
-                                        "\nDB_OWNER_URL: ",
-                                        "\nKAFKA_BROKERS: ",
-                                        "\nJWKS_FILE: ",
-                                        "\nHTTP_THREADS: ",
-                                        "\nENVIRONMENT: "};
+    static const char *const NAMES[] = {
+        ": wrong settings:\n", "\nDB_URL: ",       "\nDB_OWNER_URL: ", "\nKAFKA_BROKERS: ",
+        "\nJWKS_FILE: ",       "\nHTTP_THREADS: ", "\nENVIRONMENT: "};
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++)
         assert_says(f->err, NAMES[i]);
     char text[FILE_MAX];
@@ -586,7 +592,7 @@ static void a_schema_that_is_not_there_is_named(void **state)
     f->first.schema = "nowhere";
     start(f, f->url);
     assert_int_equal(exit_code(f, PATIENCE_MS), 1);
-    assert_says(f->err, "first-svc: can't start: the database has no schema \"nowhere\"");
+    assert_says(f->err, "-first: can't start: the database has no schema \"nowhere\"");
 }
 
 static void keys_that_are_none_are_named(void **state)
@@ -595,7 +601,7 @@ static void keys_that_are_none_are_named(void **state)
     write_file(f->jwks, "{\"keys\":[]}");
     start(f, f->url);
     assert_int_equal(exit_code(f, PATIENCE_MS), 1);
-    assert_says(f->err, "first-svc: can't start: ");
+    assert_says(f->err, "-first: can't start: ");
 }
 
 /* ---- the database is away ---- */
@@ -604,7 +610,7 @@ static void while_the_database_is_away_it_lives_and_is_not_ready_and_can_be_stop
 {
     struct fixture *f = *state;
     start(f, f->away_url);
-    assert_true(scratch_await(is_alive, f, PATIENCE_MS));
+    await(f, is_alive);
     struct answer a = get(f->first.operator_port, "/readyz?verbose");
     assert_int_equal(a.status, 503);
     assert_non_null(strstr(a.text, "process not starting\nnot ready\n"));
@@ -618,9 +624,9 @@ static void it_starts_when_the_database_comes(void **state)
 {
     struct fixture *f = *state;
     start(f, f->away_url);
-    assert_true(scratch_await(is_alive, f, PATIENCE_MS));
+    await(f, is_alive);
     door_open(f->database);
-    assert_true(scratch_await(is_ready, f, PATIENCE_MS));
+    await(f, is_ready);
     stop_well(f);
 }
 
@@ -756,7 +762,7 @@ static void keys_that_go_bad_are_said_once_and_kept(void **state)
     start_ready(f);
     write_file(f->jwks, "{\"keys\":");
     assert_int_equal(kill(f->first.pid, SIGHUP), 0);
-    assert_true(scratch_await(keys_are_kept, f, PATIENCE_MS));
+    await(f, keys_are_kept);
     assert_true(is_ready(f));
     stop_well(f);
 }
