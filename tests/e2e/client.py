@@ -206,16 +206,17 @@ def new_password():
 
 
 class Pool:
-    """Fresh customers, registered some at a time: hashing passwords takes both cores."""
+    """Fresh customers, registered some ahead, two at a time: hashing a password takes a core."""
 
-    BATCH = 12
+    BATCH, AT_ONCE = 12, 2
 
     def __init__(self):
         self._ready, self.passwords = [], []
 
     def take(self):
         if not self._ready:
-            self._ready = parallel(self.BATCH, lambda _: self._register())
+            with concurrent.futures.ThreadPoolExecutor(self.AT_ONCE) as workers:
+                self._ready = list(workers.map(lambda _: self._register(), range(self.BATCH)))
         return self._ready.pop()
 
     def _register(self):
@@ -237,6 +238,7 @@ def make_token(customer_id, role="CUSTOMER", key_file=None, header=None, claims=
     """As auth-svc would sign it, but for what is given otherwise."""
     now = int(time.time())
     head = {"alg": "ES256", "typ": "at+jwt", "kid": house.signing_key().stem, **(header or {})}
+    head = {k: v for k, v in head.items() if v is not None}
     payload = {"iss": "brokerage", "aud": "brokerage-api", "sub": str(customer_id), "sid": str(uuid.uuid4()),
                "jti": str(uuid.uuid4()), "role": role, "iat": now - 1, "exp": now + 599, **(claims or {})}
     payload = {k: v for k, v in payload.items() if v is not None}

@@ -1,0 +1,246 @@
+"""Who may do what, at the gateway and straight at every service (cases.md, Authorisation)."""
+import hashlib
+import hmac
+import time
+
+import pytest
+
+import house
+from client import IBAN, b64, call, make_token, ok, pointers, problem
+from house import unchanged
+
+NOW = int(time.time())
+DOORS = {
+    "gateway": (house.GATEWAY, "GET", "/orders"), "order-svc": (house.url("order-svc"), "GET", "/orders"),
+    "asset-svc": (house.url("asset-svc"), "GET", "/assets"), "txn-svc": (house.url("txn-svc"), "GET", "/transactions"),
+    "admin-svc": (house.url("admin-svc"), "GET", "/admin/matches"), "auth-svc": (house.url("auth-svc"), "GET", "/auth/me"),
+}
+
+
+def tampered_payload(admin_id, wrong_key):
+    head, payload, signature = make_token(admin_id).split(".")
+    return ".".join([head, make_token(admin_id, role="ADMIN").split(".")[1], signature])
+
+
+def tampered_signature(admin_id, wrong_key):
+    token = make_token(admin_id, role="ADMIN")
+    return token[:-10] + ("A" if token[-10] != "A" else "B") + token[-9:]
+
+
+def hmac_of_public_key(admin_id, wrong_key):
+    """The old trick: HS256, and the public key as the secret."""
+    head, payload, _ = make_token(admin_id, role="ADMIN", header={"alg": "HS256"}).split(".")
+    public = (house.RUN_DIR / "jwks.json").read_bytes()
+    return f"{head}.{payload}.{b64(hmac.new(public, f'{head}.{payload}'.encode(), hashlib.sha256).digest())}"
+
+
+def made(**how):
+    return lambda admin_id, wrong_key: make_token(admin_id, role="ADMIN", **how)
+
+
+def cut(n):
+    return lambda admin_id, wrong_key: ".".join(make_token(admin_id, role="ADMIN").split(".")[:n])
+
+
+BAD_TOKENS = {
+    "expired": made(claims={"iat": NOW - 700, "exp": NOW - 100}),
+    "not yet valid": made(claims={"iat": NOW + 3000, "exp": NOW + 3600}),
+    "nbf in the future": made(claims={"nbf": NOW + 3000}),
+    "a payload of another token": tampered_payload,
+    "a changed signature": tampered_signature,
+    "alg none": lambda a, w: ".".join(make_token(a, role="ADMIN", header={"alg": "none"}).split(".")[:2]) + ".",
+    "alg None with a signature": made(header={"alg": "None"}),
+    "alg ES384": made(header={"alg": "ES384"}),
+    "the public key as an HMAC secret": hmac_of_public_key,
+    "a wrong key": lambda a, w: make_token(a, role="ADMIN", key_file=w),
+    "an unknown kid": made(header={"kid": "0000000000000000"}),
+    "a kid that is a path": made(header={"kid": "../../../dev/null"}),
+    "no kid": made(header={"kid": None}),
+    "a header of its own key": made(header={"jwk": {"kty": "EC"}}),
+    "crit": made(header={"crit": ["exp"]}),
+    "typ JWT": made(header={"typ": "JWT"}),
+    "another issuer": made(claims={"iss": "somebody"}),
+    "another audience": made(claims={"aud": "somebody"}),
+    "no audience": made(claims={"aud": None}),
+    "two audiences": made(claims={"aud": ["brokerage-api", "else"]}),
+    "no exp": made(claims={"exp": None}),
+    "exp as text": made(claims={"exp": str(NOW + 500)}),
+    "exp with a fraction": made(claims={"exp": NOW + 500.5}),
+    "a life of a day": made(claims={"exp": NOW + 86400}),
+    "no role": made(claims={"role": None}),
+    "an unknown role": made(claims={"role": "ROOT"}),
+    "two roles": made(claims={"role": ["ADMIN"]}),
+    "no subject": made(claims={"sub": None}),
+    "subject zero": made(claims={"sub": "0"}),
+    "a negative subject": made(claims={"sub": "-1"}),
+    "a subject of text": made(claims={"sub": "1 OR 1=1"}),
+    "a subject beyond 64 bits": made(claims={"sub": "9" * 30}),
+    "a number as subject": made(claims={"sub": 1}),
+    "no session": made(claims={"sid": None}),
+    "cut after the header": cut(1),
+    "cut after the payload": cut(2),
+    "four parts": lambda a, w: make_token(a, role="ADMIN") + ".x",
+    "padded": lambda a, w: make_token(a, role="ADMIN") + "=",
+    "a quarter of it": lambda a, w: make_token(a, role="ADMIN")[:60],
+    "dots": lambda a, w: "...",
+    "two dots": lambda a, w: "..",
+    "no token": lambda a, w: "x",
+    "5,000 letters": lambda a, w: "A" * 5000,
+    "not base64": lambda a, w: "%%%.%%%.%%%",
+}
+BAD_HEADERS = {"none": None, "empty": "", "no scheme": "TOKEN", "another scheme": "Basic TOKEN", "only the scheme": "Bearer",
+               "blank": "Bearer ", "twice the scheme": "Bearer Bearer TOKEN", "with a comma": "Bearer TOKEN, Bearer TOKEN"}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_bad_token_is_refused_at_every_door(door, admin, wrong_key):
+    base, method, path = DOORS[door]
+    assert call(method, path, token=make_token(admin.id, role="ADMIN"), base=base).status_code == 200, "a good one is taken"
+    for why, make in BAD_TOKENS.items():
+        answer = call(method, path, token=make(admin.id, wrong_key), base=base)
+        assert answer.status_code == 401, f"{why}: {answer.status_code} {answer.text}"
+        assert answer.json()["code"] == "unauthenticated"
+        assert "invalid_token" in answer.headers["WWW-Authenticate"], why
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_bad_header_is_refused_at_every_door(door, admin):
+    base, method, path = DOORS[door]
+    token = make_token(admin.id, role="ADMIN")
+    for why, header in BAD_HEADERS.items():
+        headers = {} if header is None else {"Authorization": header.replace("TOKEN", token)}
+        assert call(method, path, headers=headers, base=base).status_code == 401, why
+    assert call(method, path, headers={"Authorization": f"bearer {token}"}, base=base).status_code == 200, "schemes have no case"
+    assert call(method, path, query={"access_token": token}, base=base).status_code == 401, "no token in a URL"
+
+
+def test_a_bad_token_changes_nothing(A, wrong_key):
+    order = A.buy("THYAO", 1, 1)
+    with unchanged():
+        for why, make in BAD_TOKENS.items():
+            token = make(A.id, wrong_key)
+            for method, path, body in [("POST", "/orders", {"assetName": "THYAO", "orderSide": "BUY", "size": "1", "price": "1"}),
+                                       ("DELETE", f"/orders/{order['id']}", None)]:
+                assert call(method, path, token=token, body=body).status_code == 401, why
+
+
+def test_leeway_is_30_seconds(A):
+    now = int(time.time())
+    assert call("GET", "/orders", token=make_token(A.id, claims={"iat": now - 600, "exp": now - 5})).status_code == 200
+    assert call("GET", "/orders", token=make_token(A.id, claims={"iat": now + 10, "exp": now + 600})).status_code == 200
+    assert call("GET", "/orders", token=make_token(A.id, claims={"iat": now - 620, "exp": now - 40})).status_code == 401
+
+
+# ---- headers that claim to be somebody ----
+
+def forged(user, role="ADMIN"):
+    return {name: value for header, value in [("Customer-Id", str(user.id)), ("Role", role), ("User-Id", str(user.id)),
+                                              ("User-Role", role), ("User", str(user.id)), ("Account-Id", str(user.id))]
+            for name in (f"X-{header}", f"X_{header.replace('-', '_')}")}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_forged_headers_are_no_token(door, A):
+    base, method, path = DOORS[door]
+    assert call(method, path, headers=forged(A), base=base).status_code == 401
+
+
+def test_forged_headers_do_not_make_another_of_a_customer(A, B):
+    for base in (house.GATEWAY, house.url("order-svc")):
+        assert ok(call("GET", "/orders", token=B.token, headers=forged(A), base=base))["items"] == []
+    problem(call("GET", "/admin/matches", token=B.token, headers=forged(B)), 403, "forbidden")
+    problem(call("GET", "/admin/matches", token=B.token, headers=forged(B), base=house.url("admin-svc")), 403, "forbidden")
+
+
+# ---- A on B ----
+
+def test_a_customer_does_nothing_with_another_s(A, B):
+    order = B.buy("THYAO", 1, 100)
+    transfer = B.deposit(1)
+    with unchanged():
+        for method, path in [("GET", f"/orders/{order['id']}"), ("GET", f"/orders/{order['id']}/history"),
+                             ("DELETE", f"/orders/{order['id']}"), ("GET", f"/transactions/{transfer['id']}"),
+                             ("GET", f"/orders?customerId={B.id}"), ("DELETE", f"/orders?customerId={B.id}"),
+                             ("GET", f"/assets?customerId={B.id}"), ("GET", f"/assets/TRY?customerId={B.id}"),
+                             ("GET", f"/assets/TRY/entries?customerId={B.id}"), ("GET", f"/transactions?customerId={B.id}")]:
+            answer = A.call(method, path)
+            assert answer.status_code == 404, f"{method} {path}: {answer.text}"
+            assert B.username not in answer.text
+        body = {"assetName": "THYAO", "orderSide": "BUY", "size": "1", "price": "1", "customerId": B.id}
+        for path, body in [("/orders", body), ("/orders/estimate", body), ("/transactions/deposits", {"amount": "1", "customerId": B.id}),
+                           ("/transactions/withdrawals", {"amount": "1", "iban": IBAN, "customerId": B.id})]:
+            assert A.call("POST", path, body).status_code == 404, path
+    assert [o["status"] for o in B.orders()] == ["PENDING"]
+
+
+def test_another_s_and_nobody_s_look_alike(A, B):
+    order = B.buy("THYAO", 1, 100)
+    his = A.call("GET", f"/orders/{order['id']}").json()
+    nobodys = A.call("GET", "/orders/01890000-0000-7000-8000-000000000000").json()
+    assert {k: his[k] for k in ("code", "title", "detail")} == {k: nobodys[k] for k in ("code", "title", "detail")}
+
+
+def test_naming_oneself_is_fine(A):
+    assert A.buy("THYAO", 1, 1, customerId=A.id)["customerId"] == A.id
+    assert len(A.orders(customerId=A.id)) == 1
+
+
+@pytest.mark.parametrize("customer_id", [0, -1, "1", 1.5, None, "abc", 10 ** 30, True])
+def test_what_is_no_customer_id_is_refused(A, customer_id):
+    with unchanged():
+        answer = A.try_place("BUY", "THYAO", 1, 1, customerId=customer_id)
+        assert answer.status_code == 400, answer.text
+
+
+# ---- an admin for A ----
+
+def test_an_admin_acts_for_a_customer_and_is_recorded(A, admin):
+    order = ok(admin.try_place("BUY", "THYAO", 1, 100, customerId=A.id), 201)
+    assert order["customerId"] == A.id and A.order(order["id"])["status"] == "PENDING"
+    assert [o["id"] for o in admin.orders(customerId=A.id)] == [order["id"]]
+    assert ok(admin.try_cancel(order["id"]))["status"] == "CANCELED"
+    history = sorted(A.get(f"/orders/{order['id']}/history")["items"], key=lambda i: i["version"])
+    assert [(i["status"], i["actor"]) for i in history] == [
+        ("NEW", f"ADMIN:{admin.id}"), ("PENDING", "SYSTEM:asset-svc"), ("CANCELED", f"ADMIN:{admin.id}")]
+    assert A.holding() == (100000, 100000)
+
+
+def test_an_admin_deposits_withdraws_reads_and_cancels_all_for_a_customer(A, admin):
+    t = ok(admin.call("POST", "/transactions/deposits", {"amount": "5", "customerId": A.id}), 201)
+    ok(admin.call("POST", "/transactions/withdrawals", {"amount": "2", "iban": IBAN, "customerId": A.id}), 201)
+    assert A.holding() == (100003, 100003)
+    assert admin.get(f"/transactions/{t['id']}")["customerId"] == A.id
+    assert len(admin.get("/transactions", customerId=A.id)["items"]) == 3
+    assert admin.get("/assets/TRY", customerId=A.id)["size"] == "100003"
+    assert len(admin.get("/assets/TRY/entries", customerId=A.id)["items"]) == 3
+    A.buy("THYAO", 1, 1)
+    assert len(ok(admin.call("DELETE", "/orders", query={"customerId": A.id}))["canceled"]) == 1
+    assert house.sql("SELECT DISTINCT actor FROM txns.transfer WHERE id = %s", t["id"]) == [(f"ADMIN:{admin.id}",)]
+
+
+def test_an_admin_s_list_without_a_customer_shows_all(A, B, admin):
+    mine, his = A.buy("THYAO", 1, 1), B.buy("THYAO", 1, 1)
+    assert {mine["id"], his["id"]} <= {o["id"] for o in admin.orders()}
+    assert {A.id, B.id} <= {t["customerId"] for t in admin.get("/transactions")["items"]}
+
+
+@pytest.mark.parametrize("method, path", [("GET", "/assets/TRY"), ("GET", "/assets/TRY/entries"), ("DELETE", "/orders")])
+def test_an_admin_must_name_whom_he_means(admin, method, path):
+    answer = admin.call(method, path)
+    assert answer.status_code == 400 and pointers(answer) == ["?customerId"], answer.text
+
+
+# ---- what only admins may ----
+
+@pytest.mark.parametrize("base", ["gateway", "straight"])
+@pytest.mark.parametrize("service, method, path, body", [
+    ("admin-svc", "POST", "/admin/matches", {}), ("admin-svc", "GET", "/admin/matches", None),
+    ("admin-svc", "GET", "/admin/matches/01890000-0000-7000-8000-000000000000", None),
+    ("admin-svc", "POST", "/admin/orders/01890000-0000-7000-8000-000000000000/match", None),
+    ("asset-svc", "POST", "/assets", {"customerId": 1, "assetName": "THYAO", "size": "1000"}),
+])
+def test_a_customer_is_forbidden_what_admins_do(A, base, service, method, path, body):
+    A.buy("THYAO", 1, 1)
+    with unchanged():
+        where = house.GATEWAY if base == "gateway" else house.url(service)
+        problem(call(method, path, token=A.token, body=body, base=where), 403, "forbidden")
