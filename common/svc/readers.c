@@ -38,6 +38,7 @@ struct read {
     struct call *call;
     reader_query *query;
     http_handler *then; /* NULL: the query answers */
+    bool committed;     /* what the call asked for is done: only its telling can fail */
 };
 
 bool readers_are_up(struct readers *r)
@@ -50,24 +51,32 @@ static enum err away(struct call *call)
     return fault_set(&call->fault, ERR_DB, "no connection for reading: the database is away");
 }
 
+/* `read` lies in the call's arena: it is gone afterwards. */
+static void end(struct read *read, enum err e)
+{
+    bool untold = read->committed && err_is_breakage(e);
+    call_finish(read->call, untold ? ERR_OUTCOME_UNKNOWN : e);
+}
+
 /* Nobody is there to serve what waits. */
 static void turn_away(struct readers *r)
 {
     struct queue_link *list;
     queue_take(&r->queue, READERS_QUEUE_MAX, 0, &list);
     while (list != NULL) {
-        struct call *call = ((struct read *)list)->call;
-        list = list->next; /* it lies in the call's arena */
-        call_finish(call, away(call));
+        struct read *read = (struct read *)list;
+        list = list->next;
+        end(read, away(read->call));
     }
 }
 
-static void put(struct readers *r, struct call *call, reader_query *query, http_handler *then)
+static void put(struct readers *r, const struct read *template)
 {
+    struct call *call = template->call;
     struct read *read = ARENA_NEW(&call->arena, struct read);
-    *read = (struct read){.call = call, .query = query, .then = then};
+    *read = *template;
     if (!queue_put(&r->queue, &read->link))
-        call_finish(call, fault_set(&call->fault, ERR_BUSY, "%d reads wait already", READERS_QUEUE_MAX));
+        end(read, fault_set(&call->fault, ERR_BUSY, "%d reads wait already", READERS_QUEUE_MAX));
     /* The last reader may have gone, and have turned away what waited, just before this was put. */
     if (!readers_are_up(r))
         turn_away(r);
@@ -79,7 +88,7 @@ enum err readers_submit_then(struct readers *r, struct call *call, reader_query 
         return away(call);
 
     call_defer(call);
-    put(r, call, query, then);
+    put(r, &(struct read){.call = call, .query = query, .then = then});
     return ERR_OK;
 }
 
@@ -90,7 +99,7 @@ enum err readers_submit(struct readers *r, struct call *call, reader_query *quer
 
 void readers_pass(struct readers *r, struct call *call, reader_query *query)
 {
-    put(r, call, query, NULL);
+    put(r, &(struct read){.call = call, .query = query, .committed = true});
 }
 
 /* ---- one call ---- */
@@ -130,7 +139,7 @@ static void serve(struct reader *x, struct read *read)
     mono_ns_t started = clock_mono_ns();
     if (started > call->deadline) {
         counter_add(r->expired, 1);
-        call_finish(call, fault_set(&call->fault, ERR_UPSTREAM_TIMEOUT, "the time was up before the query's turn"));
+        end(read, fault_set(&call->fault, ERR_UPSTREAM_TIMEOUT, "the time was up before the query's turn"));
         return;
     }
 
@@ -142,7 +151,7 @@ static void serve(struct reader *x, struct read *read)
         if (e == ERR_OK)
             return; /* somebody else has the call, and `read` in it */
     }
-    call_finish(call, e);
+    end(read, e);
 }
 
 /* ---- one thread ---- */

@@ -27,7 +27,8 @@ MUST_CHECK enum err readers_submit(struct readers *r, struct call *call, reader_
 /* For a call that goes on after its query: `then` takes it over, on the reader's thread and still deferred. It returns ERR_OK
  * when it has handed the call on (it must not wait itself); with any other error, and with a query's, the call is finished. */
 MUST_CHECK enum err readers_submit_then(struct readers *r, struct call *call, reader_query *query, http_handler *then);
-/* The same for a call that is deferred already, from whatever thread has it: it is finished in any case. */
+/* The same for a call that is deferred already and whose command is committed, from whatever thread has it. It is finished in any
+ * case: where nothing can be read, with 504 outcome_unknown, for a 503 would say that nothing was done. */
 void readers_pass(struct readers *r, struct call *call, reader_query *query);
 bool readers_are_up(struct readers *r); /* at least one connection is open */
 

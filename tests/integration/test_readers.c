@@ -109,6 +109,14 @@ ON(slow)
 ON(write)
 ON(nothing)
 
+/* A command that was committed, and whose answer is yet to be read. */
+static enum err on_committed(struct call *call)
+{
+    call_defer(call);
+    readers_pass(fixture_of(call)->readers, call, query_number);
+    return ERR_OK;
+}
+
 static const struct http_route ROUTES[] = {
     {HTTP_GET, "/number", WHO_ANYONE, on_number, 0},
     {HTTP_GET, "/dying", WHO_ANYONE, on_dying, 0},
@@ -116,6 +124,7 @@ static const struct http_route ROUTES[] = {
     {HTTP_GET, "/slow", WHO_ANYONE, on_slow, 0},
     {HTTP_GET, "/write", WHO_ANYONE, on_write, 0},
     {HTTP_GET, "/nothing", WHO_ANYONE, on_nothing, 0},
+    {HTTP_GET, "/committed", WHO_ANYONE, on_committed, 0},
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };
 
@@ -149,8 +158,9 @@ static struct answer answer_of(int fd)
     for (ssize_t n; (n = read(fd, a.text + len, sizeof a.text - 1 - len)) > 0;)
         len += (size_t)n;
     close(fd);
-    if (sscanf(a.text, "HTTP/1.1 %d", &a.status) != 1)
+    if (!str_starts(a.text, "HTTP/1.1 "))
         fail_msg("no answer: \"%s\"", a.text);
+    a.status = (int)strtol(a.text + strlen("HTTP/1.1 "), NULL, 10);
     return a;
 }
 
@@ -255,6 +265,9 @@ static void while_the_database_is_away_calls_get_503_at_once(void **state)
     assert_non_null(strstr(a.text, "Retry-After: "));
     assert_non_null(strstr(a.text, "\"code\":\"unavailable\""));
     assert_true(clock_mono_ns() - began < 1000 * NS_PER_MS);
+    a = get(f, "/committed"); /* it is done: nobody may hear that it is not */
+    assert_int_equal(a.status, 504);
+    assert_non_null(strstr(a.text, "\"code\":\"outcome_unknown\""));
     assert_int_equal(atomic_load(&f->runs), 0);
 
     allow_connections(true);
