@@ -24,9 +24,10 @@ static const struct db_stmt LOAD_LANE = {
     "lane_load",
     "SELECT epoch, batch_id, last_seq, published_upto FROM lane WHERE lane = $1",
 };
+/* Processes, not numbers: one that drains a dead lane holds two, and shares partitions with nobody. */
 static const struct db_stmt COUNT_LANES = {
     "lane_count",
-    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+    "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid::bigint = $1",
 };
 /* Lanes with rows that may not be published yet; whether somebody holds them, the lock tells. */
