@@ -109,7 +109,7 @@ def ask_again(load):
 class Effects:
     """All that is there of this load's customers, read at once."""
 
-    def __init__(self, load, since):
+    def __init__(self, load):
         customers = [c.customer_id for c in load.customers]
         self.orders, self.order_by_id = defaultdict(list), {}
         for row in house.sql("""SELECT id::text, client_order_id, status, side, asset, size, price, house_size + clearing_size,
@@ -132,7 +132,7 @@ class Effects:
         for match_id, asset, state, at, legs in house.sql("""SELECT m.match_id::text, m.asset, m.state,
                 extract(epoch FROM m.create_date)::float8, json_agg(json_build_array(l.order_id, l.outcome, l.size::text)
                 ORDER BY l.position) FROM admin.match m LEFT JOIN admin.match_leg l USING (match_id)
-                WHERE m.create_date >= %s GROUP BY m.match_id""", (since,)):
+                WHERE m.create_date >= %s GROUP BY m.match_id""", (load.since,)):
             if asset:
                 self.matches_of_asset[asset] += 1
             legs = {order: (outcome, Decimal(size)) for order, outcome, size in legs if order}
@@ -304,14 +304,14 @@ def report(title, lines):
     return title + ":\n  " + "\n  ".join(lines[:SHOWN_MAX]) + more
 
 
-def check_all(load, since):
+def check_all(load):
     """The whole of it, in the order in which a fault is best understood."""
     settled_s = await_settled()
     wrong = [f"{w['op']} {w['key']}: {w['status']} {w['code']} {w['answer']}" for w in load.wrong]
     assert not wrong, report("answers that nothing explains", wrong)
     asked = ask_again(load)
     await_settled()
-    effects = Effects(load, since)
+    effects = Effects(load)
     check_operations(load, effects)
     check_balances(load, effects)
     audit()

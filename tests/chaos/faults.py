@@ -32,6 +32,22 @@ def kill_and_await(name):
     await_new(name, kill(name))
 
 
+def kill_twice_and_await(name):
+    first = kill(name)
+    house.wait_until(lambda: house.pid_of(name) not in (None, first), READY_WITHIN_S, f"{name} was started again")
+    kill_and_await(name)
+
+
+def stop_for(seconds, name):
+    """One that hangs differs from one that is slow by time alone: here time is what is meant."""
+    kill(name, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        kill(name, signal.SIGCONT)
+    house.wait_until(lambda: house.is_ready(name), READY_WITHIN_S, f"{name} is ready after SIGCONT")
+
+
 def await_all_ready():
     for name in TARGETS:
         house.wait_until(lambda name=name: house.is_ready(name), READY_WITHIN_S, f"{name} is ready")
@@ -102,12 +118,3 @@ class Replica:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
-
-
-def pause(seconds, stop, go_on):
-    """A stopped process is told from a slow one only by time: here, and only here, time is what is meant."""
-    stop()
-    try:
-        time.sleep(seconds)
-    finally:
-        go_on()

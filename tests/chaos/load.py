@@ -120,10 +120,11 @@ def resource_of(kind, answer, body):
 
 
 class Load:
-    def __init__(self, seed, name, gateway=house.GATEWAY):
+    def __init__(self, seed, gateway):
         self.seed, self.gateway = seed, gateway
         self.run = uuid.uuid4().hex[:8]   # keeps names and keys of this run apart from those of any other on the same data
-        self.history_path = house.RUN_DIR / f"chaos-{name}-{seed}.jsonl"
+        self.history_path = house.RUN_DIR / f"chaos-{seed}-{self.run}.jsonl"
+        self.since = house.sql("SELECT clock_timestamp()")[0][0]
         self.history = open(self.history_path, "w", encoding="utf-8")
         self.mutex = threading.Lock()
         self.operations, self.done_count, self.wrong, self.crashed = [], 0, [], []
