@@ -16,10 +16,10 @@
 struct asset_outcome {
     struct uuid order_id;
     int64_t customer_id;
-    int64_t version;      /* the order version that the books now stand at; ≥ the one that was asked about */
-    struct uuid match_id; /* echoed; nil when none */
-    const char *asset;    /* what is set aside: TRY for a BUY */
-    decimal_t reserved;   /* still set aside */
+    int64_t version;            /* the order version that the books now stand at; ≥ the one that was asked about */
+    struct uuid match_id;       /* echoed; nil when none */
+    const char *asset;          /* what is set aside: TRY for a BUY */
+    decimal_t reserved;         /* still set aside */
     decimal_t required, usable; /* asset.refused: what was needed, what there was */
 };
 void asset_outcome_encode(struct buf *out, const struct asset_outcome *e);

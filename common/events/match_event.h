@@ -22,7 +22,7 @@ struct barrier_requested {
     struct uuid barrier_id;
 };
 void barrier_requested_encode(struct buf *out, const struct barrier_requested *e);
-MUST_CHECK enum err barrier_requested_decode(const struct json *data, struct arena *arena, struct barrier_requested *ret,
-                                             struct fault *fault);
+MUST_CHECK enum err barrier_requested_decode(const struct json *data, struct arena *arena,
+                                             struct barrier_requested *ret, struct fault *fault);
 
 #endif

@@ -31,11 +31,11 @@ struct order_state {
     enum order_side side;
     decimal_t size, price;
     enum order_status status;
-    const char *status_reason;   /* NULL: none; "insufficient_usable_size" */
+    const char *status_reason; /* NULL: none; "insufficient_usable_size" */
     struct order_fill house, clearing;
-    int64_t version;             /* 1 when NEW; +1 at each change */
+    int64_t version; /* 1 when NEW; +1 at each change */
     time_us_t create_date, update_date;
-    const char *actor;           /* who made it what it is: "CUSTOMER:17" */
+    const char *actor; /* who made it what it is: "CUSTOMER:17" */
 };
 static inline decimal_t order_matched_size(const struct order_state *o)
 {
@@ -52,11 +52,12 @@ struct order_event {
     struct order_fill fill; /* what this very event matched; 0 unless order.filled */
 };
 void order_event_encode(struct buf *out, const struct order_event *e);
-MUST_CHECK enum err order_event_decode(const struct json *data, struct arena *arena, struct order_event *ret, struct fault *fault);
+MUST_CHECK enum err order_event_decode(const struct json *data, struct arena *arena, struct order_event *ret,
+                                       struct fault *fault);
 
 struct match_refused {
     struct uuid match_id, order_id;
-    const char *code;     /* "order_not_found", "order_not_matchable", "already_matched" */
+    const char *code; /* "order_not_found", "order_not_matchable", "already_matched" */
     bool has_order;
     struct order_state order; /* as it is */
 };

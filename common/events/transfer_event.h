@@ -19,7 +19,7 @@ struct transfer_requested {
     const char *actor;
 };
 void transfer_requested_encode(struct buf *out, const struct transfer_requested *e);
-MUST_CHECK enum err transfer_requested_decode(const struct json *data, struct arena *arena, struct transfer_requested *ret,
-                                              struct fault *fault);
+MUST_CHECK enum err transfer_requested_decode(const struct json *data, struct arena *arena,
+                                              struct transfer_requested *ret, struct fault *fault);
 
 #endif

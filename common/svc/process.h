@@ -11,8 +11,8 @@
 #include "io/http.h"
 
 struct process_check {
-    const char *name;   /* "postgres" */
-    bool needed;        /* false: shown in ?verbose only (kafka) */
+    const char *name; /* "postgres" */
+    bool needed;      /* false: shown in ?verbose only (kafka) */
     /* true: ready. Writes a short reason or state. Must not block. */
     bool (*ask)(void *arg, char *ret_state, size_t cap);
     void *arg;

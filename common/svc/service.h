@@ -48,17 +48,17 @@ static inline struct service *call_service(const struct call *call)
 }
 
 struct service_spec {
-    const char *name;                /* "order-svc" */
-    const char *schema;              /* "orders" */
-    const char *topic;               /* "order-events" */
-    const char *const *consumes;     /* NULL-ended */
-    const struct event_kind *kinds;  /* ends with a NULL type */
+    const char *name;               /* "order-svc" */
+    const char *schema;             /* "orders" */
+    const char *topic;              /* "order-events" */
+    const char *const *consumes;    /* NULL-ended */
+    const struct event_kind *kinds; /* ends with a NULL type */
     const struct lane_ops *ops;
     const struct http_route *routes; /* ends with a NULL path */
     const struct migration *migrations;
-    waiters_reread *reread;          /* app argument: the struct service */
+    waiters_reread *reread;              /* app argument: the struct service */
     const struct conf_setting *settings; /* the service's own, ended by a NULL name; NULL: none */
-    size_t settings_size;            /* of the struct that begins with struct service_settings */
+    size_t settings_size;                /* of the struct that begins with struct service_settings */
     /* After migrations and before the lane starts: makes service->app (lane_ops' batch->app is the struct service). May be NULL. */
     enum err (*open)(struct service *s, struct fault *fault);
     void (*tick)(struct service *s); /* every second, on the process thread; may be NULL */
@@ -72,9 +72,12 @@ int service_main(const struct service_spec *spec, int argc, char **argv);
 /* Fills an item for this call: key, route, scope; the item and its waiter live in the call's arena. */
 struct lane_item *service_command(struct call *call, const struct lane_verb *verb, void *args, int64_t customer_id,
                                   struct uuid resource_id, const char *meaning);
-/* Registers the waiter (may be NULL: the verb's answer finishes the call), defers the call, hands the item to the lane. */
+/* Adds the waiter (may be NULL: the verb's answer finishes the call), defers the call, hands the item to the lane. The waiter
+ * waits for waiter->id, or where that is nil for the item's resource. After ERR_OK the call, and all in its arena, is
+ * somebody else's. */
 MUST_CHECK enum err service_submit(struct call *call, struct lane_item *item, struct waiter *waiter);
-/* Usual `answer` of a verb with a waiter: arms it, or moves it to the first request's resource when replayed. */
+/* Usual `answer` of a verb with a waiter: arms it, or moves it to the first request's resource when replayed. The item may be
+ * gone afterwards. */
 void service_await(struct lane_item *item);
 /* 202 with Location (path + "/" + id) and Preference-Applied when async was preferred; finishes the call. */
 void service_accepted(struct waiter *w, const char *path);

@@ -416,7 +416,8 @@ static struct answer answer_of(int fd)
         len += (size_t)n;
     if (fd >= 0)
         close(fd);
-    (void)!sscanf(a.text, "HTTP/1.1 %d", &a.status); /* 0: no answer */
+    if (str_starts(a.text, "HTTP/1.1 "))
+        a.status = (int)strtol(a.text + strlen("HTTP/1.1 "), NULL, 10); /* else 0: no answer */
     return a;
 }
 
