@@ -145,10 +145,11 @@ static bool connect_session(struct lane *lane)
     db_close(lane->db);
     lane->db = NULL;
     struct fault fault;
-    if (db_open(&lane->conf.db, OPEN_TIMEOUT_MS, &lane->db, &fault) == ERR_OK)
-        return true;
-    log_warn(lane->conf.log, "no database for the lane: %s", fault.why);
-    return false;
+    bool opened = db_open(&lane->conf.db, OPEN_TIMEOUT_MS, &lane->db, &fault) == ERR_OK;
+    if (!opened && !lane->told_away)
+        log_warn(lane->conf.log, "no database for the lane: %s", fault.why);
+    lane->told_away = !opened;
+    return opened;
 }
 
 /* The lowest free number, or just `wanted`. 0: none, or the session is lost. */

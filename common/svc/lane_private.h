@@ -151,6 +151,7 @@ struct lane {
     struct subscriber *subscriber;
 
     struct db *db;
+    bool told_away;    /* that there is no database: once, until there is */
     atomic_int number; /* 0: none held */
     atomic_bool stopping;
     struct uuid epoch, batch_id, next_batch_id;
