@@ -229,8 +229,8 @@ static void write_csv(struct call *call, const struct one_query *q, const struct
     call->content_type = "text/csv; charset=utf-8";
     if (s->more)
         call_reply_header(call, "Link",
-                          arena_printf(&call->arena, "<%s?customerId=%lld&limit=%lld&cursor=%s>; rel=\"next\"", call->path,
-                                       (long long)q->customer_id, (long long)q->limit,
+                          arena_printf(&call->arena, "<%s?customerId=%lld&limit=%lld&cursor=%s>; rel=\"next\"",
+                                       call->path, (long long)q->customer_id, (long long)q->limit,
                                        page_cursor(call, s->items[s->count - 1].version, "")));
 }
 

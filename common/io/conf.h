@@ -13,10 +13,10 @@
 #include "base/mem.h"
 
 enum conf_kind {
-    CONF_TEXT,    /* const char * */
-    CONF_INT,     /* int64_t, within min..max */
-    CONF_BOOL,    /* bool: on/off, true/false, 1/0 */
-    CONF_SECRET,  /* const char *: contents of the file NAME_FILE names (trailing newline cut; at most 4 KiB; must not be empty) */
+    CONF_TEXT, /* const char * */
+    CONF_INT,  /* int64_t, within min..max */
+    CONF_BOOL, /* bool: on/off, true/false, 1/0 */
+    CONF_SECRET, /* const char *: contents of the file NAME_FILE names (trailing newline cut; at most 4 KiB; must not be empty) */
     CONF_ADDRESS, /* const char *: "host:port", port 1..65535 */
     CONF_FILE,    /* const char *: a readable file or folder */
     CONF_URL,     /* const char *: postgresql://… without a password (a password in it is refused) */

@@ -24,9 +24,9 @@ enum { DB_ARGS_MAX = 24 };
 struct db;
 
 enum db_plan {
-    DB_PLAN_KEYS,   /* the lane: generic plans, key look-ups only (enable_seqscan, hashjoin, mergejoin off, jit off) */
-    DB_PLAN_READS,  /* plan_cache_mode=force_custom_plan, default_transaction_read_only=on */
-    DB_PLAN_OWNER,  /* migrations: server defaults */
+    DB_PLAN_KEYS,  /* the lane: generic plans, key look-ups only (enable_seqscan, hashjoin, mergejoin off, jit off) */
+    DB_PLAN_READS, /* plan_cache_mode=force_custom_plan, default_transaction_read_only=on */
+    DB_PLAN_OWNER, /* migrations: server defaults */
 };
 struct db_conf {
     const char *url;      /* postgresql://role@host:port/db, no password */
@@ -38,17 +38,17 @@ struct db_conf {
 /* What an error means to who must go on (architecture.md section 5, "Errors in a batch"). */
 enum db_trouble {
     DB_FINE,
-    DB_AGAIN,      /* 23505, 40001, 40P01, 55P03: run the batch again from load */
-    DB_AWAY,       /* classes 08, 53, 57, 58, or the connection is gone: wait, reconnect, retry */
-    DB_CULPRIT,    /* 22xxx, 23514: one item of the batch is to blame */
-    DB_LANE_MOVED, /* BK001: the lane row is not as we left it */
+    DB_AGAIN,          /* 23505, 40001, 40P01, 55P03: run the batch again from load */
+    DB_AWAY,           /* classes 08, 53, 57, 58, or the connection is gone: wait, reconnect, retry */
+    DB_CULPRIT,        /* 22xxx, 23514: one item of the batch is to blame */
+    DB_LANE_MOVED,     /* BK001: the lane row is not as we left it */
     DB_POSITION_MOVED, /* BK002: a consumer position is not as we left it; db_error_detail names topic/partition */
-    DB_BROKEN,     /* anything else: a bug */
+    DB_BROKEN,         /* anything else: a bug */
 };
 
 MUST_CHECK enum err db_open(const struct db_conf *conf, int timeout_ms, struct db **ret, struct fault *fault);
-void db_close(struct db *db);           /* NULL is fine */
-bool db_is_open(const struct db *db);   /* false once the connection was lost */
+void db_close(struct db *db);         /* NULL is fine */
+bool db_is_open(const struct db *db); /* false once the connection was lost */
 int db_fd(const struct db *db);
 int64_t db_backend_pid(const struct db *db);
 
@@ -67,7 +67,7 @@ struct db_args {
 };
 static inline struct db_args db_args(struct arena *arena)
 {
-    return (struct db_args){ .arena = arena };
+    return (struct db_args){.arena = arena};
 }
 void db_arg_null(struct db_args *a);
 void db_arg_i64(struct db_args *a, int64_t v);
@@ -115,8 +115,8 @@ static inline void db_rows_cleanup_(struct db_rows **r)
 /* ---- running ---- */
 
 /* One statement, one round trip. ret_rows may be NULL. */
-MUST_CHECK enum err db_query(struct db *db, const struct db_stmt *stmt, const struct db_args *args, struct db_rows **ret_rows,
-                             struct fault *fault);
+MUST_CHECK enum err db_query(struct db *db, const struct db_stmt *stmt, const struct db_args *args,
+                             struct db_rows **ret_rows, struct fault *fault);
 /* Plain text, several statements, no parameters: migrations and BEGIN/COMMIT only. */
 MUST_CHECK enum err db_run(struct db *db, const char *sql, struct fault *fault);
 
@@ -129,9 +129,9 @@ void db_enqueue(struct db *db, const struct db_stmt *stmt, const struct db_args 
 MUST_CHECK enum err db_sync(struct db *db, int timeout_ms, struct fault *fault);
 void db_discard(struct db *db); /* forgets what was enqueued and not yet sent */
 
-enum db_trouble db_trouble(const struct db *db);      /* of the last failure */
-const char *db_sqlstate(const struct db *db);         /* "" when none came */
-const char *db_error_detail(const struct db *db);     /* the server's primary message; for the log only */
+enum db_trouble db_trouble(const struct db *db);  /* of the last failure */
+const char *db_sqlstate(const struct db *db);     /* "" when none came */
+const char *db_error_detail(const struct db *db); /* the server's primary message; for the log only */
 /* True if the last db_sync lost the connection after the COMMIT may have been sent: the outcome is unknown. */
 bool db_lost_in_flight(const struct db *db);
 

@@ -15,7 +15,7 @@
 enum { FIELD_ERRORS_MAX = 16, FIELD_LIST_MAX = 1000 };
 
 struct field_error {
-    char pointer[72];  /* JSON Pointer "/size"; "?limit" for a query key */
+    char pointer[72]; /* JSON Pointer "/size"; "?limit" for a query key */
     char detail[184];
 };
 struct field_errors {
@@ -26,16 +26,16 @@ struct field_errors {
 enum err field_error_add(struct field_errors *errors, const char *pointer, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 enum field_kind {
-    FIELD_TEXT,      /* const char *; min..max (0: 255) bytes of UTF-8; control characters refused; NULL when absent */
-    FIELD_DECIMAL,   /* decimal_t; > 0 when FIELD_POSITIVE; at most `places` */
-    FIELD_ID,        /* int64_t > 0; 0 when absent. In a body an integer, in a query digits */
-    FIELD_INT,       /* int64_t within min..max; as it was when absent; body integer, query digits */
-    FIELD_BOOL,      /* bool; body true/false, query "true"/"false" */
-    FIELD_CHOICE,    /* int: the index into `choices` (a NULL-ended list); -1 when absent */
-    FIELD_CHOICES,   /* unsigned: bit set of indexes; only in a query, may be repeated; 0 when absent */
-    FIELD_TIME,      /* time_us_t; 0 when absent */
-    FIELD_UUID,      /* struct uuid; nil when absent */
-    FIELD_TEXTS,     /* struct field_texts; only in a body: 1..FIELD_LIST_MAX strings of at most 255 bytes */
+    FIELD_TEXT,    /* const char *; min..max (0: 255) bytes of UTF-8; control characters refused; NULL when absent */
+    FIELD_DECIMAL, /* decimal_t; > 0 when FIELD_POSITIVE; at most `places` */
+    FIELD_ID,      /* int64_t > 0; 0 when absent. In a body an integer, in a query digits */
+    FIELD_INT,     /* int64_t within min..max; as it was when absent; body integer, query digits */
+    FIELD_BOOL,    /* bool; body true/false, query "true"/"false" */
+    FIELD_CHOICE,  /* int: the index into `choices` (a NULL-ended list); -1 when absent */
+    FIELD_CHOICES, /* unsigned: bit set of indexes; only in a query, may be repeated; 0 when absent */
+    FIELD_TIME,    /* time_us_t; 0 when absent */
+    FIELD_UUID,    /* struct uuid; nil when absent */
+    FIELD_TEXTS,   /* struct field_texts; only in a body: 1..FIELD_LIST_MAX strings of at most 255 bytes */
 };
 enum { FIELD_REQUIRED = 1, FIELD_POSITIVE = 2 };
 
@@ -59,7 +59,10 @@ struct field {
     const char *const *choices;
     field_check *check; /* FIELD_TEXT only */
 };
-#define FIELD_END { .name = NULL }
+#define FIELD_END \
+    { \
+        .name = NULL \
+    }
 
 /* JSON null counts as a wrong value, not as absent. `root` must be an object (else ERR_INVALID at pointer ""). */
 MUST_CHECK enum err fields_of_json(const struct field *table, const struct json *root, struct arena *arena, void *ret,
@@ -70,8 +73,9 @@ MUST_CHECK enum err fields_of_query(const struct field *table, struct str query,
                                     struct field_errors *errors);
 
 /* The checks that several services share (api.md, Rules). */
-field_check field_check_asset;    /* ^[A-Z0-9.]{1,12}$ after upper-casing */
+field_check field_check_asset;           /* ^[A-Z0-9.]{1,12}$ after upper-casing */
 field_check field_check_client_order_id; /* 1 to 64 of [A-Za-z0-9._-] */
-field_check field_check_iban;     /* ISO 13616: country's length and mod-97; spaces and lower case accepted, stored normalised */
+field_check
+    field_check_iban; /* ISO 13616: country's length and mod-97; spaces and lower case accepted, stored normalised */
 
 #endif

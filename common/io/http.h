@@ -24,9 +24,9 @@
 #include "io/trace.h"
 
 enum {
-    HTTP_HEADERS_MAX = 16 * 1024,  /* request line and headers → 431, target alone 8 KiB → 414 */
+    HTTP_HEADERS_MAX = 16 * 1024, /* request line and headers → 431, target alone 8 KiB → 414 */
     HTTP_TARGET_MAX = 8 * 1024,
-    HTTP_BODY_MAX = 64 * 1024,     /* → 413 before it is read */
+    HTTP_BODY_MAX = 64 * 1024, /* → 413 before it is read */
     HTTP_PATH_PARAMS_MAX = 2,
     HTTP_REPLY_HEADERS_MAX = 24,
     HTTP_REQUEST_ID_MAX = 65,
@@ -36,9 +36,9 @@ const char *http_method_name(enum http_method m);
 
 enum http_who { WHO_ANYONE, WHO_USER, WHO_ADMIN };
 enum {
-    ROUTE_IDEMPOTENT = 1,  /* honours Idempotency-Key (read and checked by the frame) */
-    ROUTE_NO_BODY = 2,     /* a body is refused, 400 */
-    ROUTE_CSV = 4,         /* may answer text/csv as well as JSON */
+    ROUTE_IDEMPOTENT = 1,    /* honours Idempotency-Key (read and checked by the frame) */
+    ROUTE_NO_BODY = 2,       /* a body is refused, 400 */
+    ROUTE_CSV = 4,           /* may answer text/csv as well as JSON */
     ROUTE_OPTIONAL_BODY = 8, /* POST whose body may be absent */
 };
 
@@ -62,44 +62,44 @@ struct call {
     /* -- the request; const for handlers -- */
     enum http_method method;
     const struct http_route *route;
-    const char *path;      /* canonical, as routed */
-    struct str query;      /* raw, after '?' */
+    const char *path;                        /* canonical, as routed */
+    struct str query;                        /* raw, after '?' */
     struct str params[HTTP_PATH_PARAMS_MAX]; /* percent-decoded, in the path's order */
     struct str body;
     const struct header *headers; /* hygienic: nothing hop-by-hop, no X-User-*, no X-Forwarded-*, nothing with a '_' */
     size_t header_count;
     char request_id[HTTP_REQUEST_ID_MAX];
     struct trace trace;
-    char peer[48];         /* address without port */
+    char peer[48]; /* address without port */
     mono_ns_t started;
-    mono_ns_t deadline;    /* X-Request-Deadline-Ms, capped; default 5 s after started */
-    int wait_ms;           /* how long a write may wait for its saga: Prefer, deadline and 3 s considered; 0: respond-async */
+    mono_ns_t deadline; /* X-Request-Deadline-Ms, capped; default 5 s after started */
+    int wait_ms; /* how long a write may wait for its saga: Prefer, deadline and 3 s considered; 0: respond-async */
     bool prefer_async;
     const char *idempotency_key; /* unquoted, NULL when absent */
     bool has_token;
     struct token_claims claims;
     bool wants_csv;
-    struct arena arena;    /* lives until the answer is sent */
-    void *app;             /* http_server_conf.app */
-    void *state;           /* the handler's own, in the arena */
+    struct arena arena; /* lives until the answer is sent */
+    void *app;          /* http_server_conf.app */
+    void *state;        /* the handler's own, in the arena */
 
     /* -- why it failed, when it does -- */
     struct fault fault;
     struct field_errors errors;
-    struct buf problem_members;  /* extra members of the problem, written by a json_out; "" when none */
-    int retry_after_s;           /* 0: none; 503 gets 1 by itself */
+    struct buf problem_members; /* extra members of the problem, written by a json_out; "" when none */
+    int retry_after_s;          /* 0: none; 503 gets 1 by itself */
 
     /* -- the answer -- */
     int status;
     struct buf out;
-    const char *content_type;    /* constant or arena; default application/json */
+    const char *content_type; /* constant or arena; default application/json */
     struct header reply_headers[HTTP_REPLY_HEADERS_MAX];
     size_t reply_header_count;
-    bool close;                  /* close the connection after the answer */
+    bool close; /* close the connection after the answer */
 
     /* -- for the access log -- */
-    struct buf log_members;      /* ,"upstream":"…" and the like; "" when none */
-    struct call_private *priv;   /* http.c's */
+    struct buf log_members;    /* ,"upstream":"…" and the like; "" when none */
+    struct call_private *priv; /* http.c's */
 };
 
 const char *call_header(const struct call *call, const char *name); /* case-insensitive; NULL: absent */
@@ -109,7 +109,7 @@ MUST_CHECK enum err call_query(struct call *call, const struct field *table, voi
 /* Path parameter as UUID: ERR_NOT_FOUND when it is none, or the nil one, which is nothing's id. */
 MUST_CHECK enum err call_param_uuid(struct call *call, int i, struct uuid *ret);
 
-void call_reply(struct call *call, int status);               /* call->out holds the body */
+void call_reply(struct call *call, int status);                                 /* call->out holds the body */
 void call_reply_header(struct call *call, const char *name, const char *value); /* value: constant or arena */
 /* Sets a member of the problem document that an error returned later will carry. */
 struct json_out call_problem(struct call *call);
@@ -121,23 +121,24 @@ void call_finish(struct call *call, enum err e);
 struct loop *call_loop(struct call *call);
 
 struct http_server_conf {
-    const char *listen;       /* "127.0.0.1:8080" */
-    int threads;              /* loops; 1..64 */
+    const char *listen;              /* "127.0.0.1:8080" */
+    int threads;                     /* loops; 1..64 */
     const struct http_route *routes; /* ends with a NULL path */
     struct token_verifier *verifier; /* NULL: routes of WHO_ANYONE only */
     struct log *log;
     struct metrics *metrics;
     void *app;
     bool access_log;
-    bool trust_request_id;    /* services take the gateway's X-Request-Id; the gateway makes its own */
-    int connections_max;      /* a process, shared evenly by the threads; 0: 4096 */
-    int per_ip_max;           /* connections of one address on each thread; 0: no cap (LIMITS=off) */
+    bool trust_request_id; /* services take the gateway's X-Request-Id; the gateway makes its own */
+    int connections_max;   /* a process, shared evenly by the threads; 0: 4096 */
+    int per_ip_max;        /* connections of one address on each thread; 0: no cap (LIMITS=off) */
     /* Runs on each loop's thread when it starts and ends; *ret_local is what call_local() gives there. May be NULL. */
     void *(*thread_start)(void *app, struct loop *loop);
     void (*thread_stop)(void *app, void *local);
 };
 struct http_server;
-MUST_CHECK enum err http_server_open(const struct http_server_conf *conf, struct http_server **ret, struct fault *fault);
+MUST_CHECK enum err http_server_open(const struct http_server_conf *conf, struct http_server **ret,
+                                     struct fault *fault);
 /* Stops accepting, answers what is in flight with Connection: close, waits up to timeout_ms for calls to end, then ends
  * the threads. Returns the number of calls that were cut off. */
 int http_server_drain(struct http_server *s, int timeout_ms);

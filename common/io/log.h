@@ -11,8 +11,8 @@
 #ifndef IO_LOG_H
 #define IO_LOG_H
 
-#include "base/err.h"
 #include "base/buf.h"
+#include "base/err.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum { LOG_LINE_MAX = 8192 };

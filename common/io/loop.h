@@ -42,7 +42,7 @@ void loop_watch_del(struct loop *l, struct loop_watch *w); /* safe from inside a
 
 void loop_timer_set(struct loop *l, struct loop_timer *t, mono_ns_t at); /* sets or moves */
 void loop_timer_clear(struct loop *l, struct loop_timer *t);             /* fine when not set */
-void loop_post(struct loop *l, struct loop_task *t);                     /* any thread; runs once on the loop's thread */
+void loop_post(struct loop *l, struct loop_task *t); /* any thread; runs once on the loop's thread */
 /* Called after every wake-up's callbacks, before waiting again; returns how long to wait at most (ms; -1: for ever). The
  * HTTP server runs MHD here. At most LOOP_HOOKS_MAX. */
 enum { LOOP_HOOKS_MAX = 4 };

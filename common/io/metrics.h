@@ -13,7 +13,7 @@
 #include "base/buf.h"
 
 struct metrics;
-struct counter;   /* only grows */
+struct counter; /* only grows */
 struct gauge;
 struct histogram;
 
@@ -23,8 +23,8 @@ void metrics_free(struct metrics *m);
 struct counter *metrics_counter(struct metrics *m, const char *name, const char *help, const char *labels);
 struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels);
 /* Asked at each scrape, on the scraping thread. */
-void metrics_gauge_fn(struct metrics *m, const char *name, const char *help, const char *labels, double (*read)(void *arg),
-                      void *arg);
+void metrics_gauge_fn(struct metrics *m, const char *name, const char *help, const char *labels,
+                      double (*read)(void *arg), void *arg);
 /* bounds ascending, at most 20. HISTOGRAM_SECONDS: 0.0005 … 10 s */
 struct histogram *metrics_histogram(struct metrics *m, const char *name, const char *help, const char *labels,
                                     const double *bounds, int n_bounds);

@@ -15,7 +15,7 @@ enum { EVENT_TYPE_MAX = 40, EVENT_SOURCE_MAX = 24, EVENT_SUBJECT_MAX = 128 /* by
 
 struct event {
     /* from the record */
-    const char *topic;      /* constant: the subscriber's name for it */
+    const char *topic; /* constant: the subscriber's name for it */
     int partition;
     int64_t offset;
     char key[24];
@@ -31,7 +31,7 @@ struct event {
     struct uuid epoch;
     const struct json *data;
     struct json *root;
-    struct str raw;                /* the record's value, for parking */
+    struct str raw; /* the record's value, for parking */
 };
 
 /* {"specversion":"1.0","id":…,"source":…,"type":…,"subject":…,"time":…,"lane":…,"partition":…,"partseq":…,"epoch":…,"data":{…}} */

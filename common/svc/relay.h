@@ -20,17 +20,18 @@ struct relay;
 struct lane;
 
 struct relay_conf {
-    const char *service;      /* "order-svc" */
-    const char *environment;  /* "dev": first part of the transactional id */
-    const char *topic;        /* "order-events" */
+    const char *service;         /* "order-svc" */
+    const char *environment;     /* "dev": first part of the transactional id */
+    const char *topic;           /* "order-events" */
     const char *const *consumes; /* their .dlq topics may be published to; NULL-ended */
-    struct db_conf db;        /* DB_PLAN_KEYS */
+    struct db_conf db;           /* DB_PLAN_KEYS */
     struct kafka_conf kafka;
     int partitions;
     struct log *log;
     struct metrics *metrics;
 };
-MUST_CHECK enum err relay_open(const struct relay_conf *conf, struct lane *lane, struct relay **ret, struct fault *fault);
+MUST_CHECK enum err relay_open(const struct relay_conf *conf, struct lane *lane, struct relay **ret,
+                               struct fault *fault);
 /* At most 2 s; what is not published stays in the outbox. Nothing of conf, lane, log or metrics is touched afterwards. */
 void relay_close(struct relay *r);
 /* The lane holds `lane_number` (its own or an adopted one): start publishing it anew. Several numbers may be held. */

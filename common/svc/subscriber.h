@@ -24,8 +24,8 @@ struct subscriber;
 struct subscriber_conf {
     const char *service;
     struct kafka_conf kafka;
-    const char *const *consumes;     /* topics, NULL-ended */
-    const struct event_kind *kinds;  /* ends with a NULL type */
+    const char *const *consumes;    /* topics, NULL-ended */
+    const struct event_kind *kinds; /* ends with a NULL type */
     struct log *log;
     struct metrics *metrics;
 };
