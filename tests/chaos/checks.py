@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections import Counter, defaultdict
+from datetime import datetime
 from decimal import Decimal
 
 import house
@@ -43,6 +45,17 @@ def audit():
     run = subprocess.run([house.ROOT / "scripts" / "audit"], capture_output=True, text=True, check=False,
                          env={**os.environ, "RUN_DIR": str(house.RUN_DIR)})
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def check_ends(since):
+    """Only what we killed has ended: a process that ends by itself has a bug, however well the rest bears it."""
+    wrong = []
+    for name in house.PROCESSES + ["postgres", "kafka"]:
+        for line in (house.RUN_DIR / "log" / name / "current").read_text(errors="replace").splitlines():
+            found = re.match(r"(\S+) supervisor: ended (?!by signal 9 )", line)
+            if found and datetime.fromisoformat(found[1].replace("Z", "+00:00")) >= since:
+                wrong.append(f"{name}: {line}")
+    assert not wrong, report("processes ended by themselves", wrong)
 
 
 # ---- events, read from outside ----
@@ -306,6 +319,7 @@ def report(title, lines):
 
 def check_all(load):
     """The whole of it, in the order in which a fault is best understood."""
+    check_ends(load.since)
     settled_s = await_settled()
     wrong = [f"{w['op']} {w['key']}: {w['status']} {w['code']} {w['answer']}" for w in load.wrong]
     assert not wrong, report("answers that nothing explains", wrong)

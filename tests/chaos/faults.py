@@ -38,6 +38,12 @@ def kill_twice_and_await(name):
     kill_and_await(name)
 
 
+def kill_all_and_await():
+    pids = {name: kill(name) for name in TARGETS}
+    for name, pid in pids.items():
+        await_new(name, pid)
+
+
 def stop_for(seconds, name):
     """One that hangs differs from one that is slow by time alone: here time is what is meant."""
     kill(name, signal.SIGSTOP)

@@ -142,6 +142,7 @@ def test_replicas_share_the_work_and_take_over_from_dead_and_from_hanging_ones(r
         await_shared(replicas)
         faults.await_progress(load, 30)
         heal_and_check(load)
+        assert all(r.process.poll() is None for r in replicas.values()), "a replica ended by itself: see its log"
 
 
 def end_lane_sessions():
@@ -155,6 +156,10 @@ def test_repeated_and_short_faults():
             faults.await_progress(load, 20)
             faults.kill_twice_and_await(name)
             say(f"kill -9 {name} twice in a row")
+
+        faults.await_progress(load, 20)
+        faults.kill_all_and_await()
+        say("kill -9 of all eight at once")
 
         faults.await_progress(load, 20)
         faults.stop_for(8, "kafka")
