@@ -26,6 +26,12 @@ def copy_is_up():
         pytest.exit(f"the audit is not clean before the first test: {before}", 3)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def log_marks(copy_is_up):
+    """How far each log was written before the first test."""
+    return {name: house.log_size(name) for name in house.PROCESSES}
+
+
 @pytest.fixture(autouse=True)
 def audited(copy_is_up):
     yield
@@ -66,6 +72,15 @@ def A(customer):
 @pytest.fixture
 def B(customer):
     return customer(TRY=50000)
+
+
+@pytest.fixture(scope="session")
+def R(pool, admin):
+    """As A, for tests whose every request is refused: one for all of them."""
+    user = pool.take()
+    user.deposit(100000)
+    admin.bring_in(user, "ASELS", 500)
+    return user
 
 
 @pytest.fixture(scope="session")

@@ -124,11 +124,11 @@ def test_a_bad_token_changes_nothing(A, wrong_key):
                 assert call(method, path, token=token, body=body).status_code == 401, why
 
 
-def test_leeway_is_30_seconds(A):
+def test_leeway_is_30_seconds(R):
     now = int(time.time())
-    assert call("GET", "/orders", token=make_token(A.id, claims={"iat": now - 600, "exp": now - 5})).status_code == 200
-    assert call("GET", "/orders", token=make_token(A.id, claims={"iat": now + 10, "exp": now + 600})).status_code == 200
-    assert call("GET", "/orders", token=make_token(A.id, claims={"iat": now - 620, "exp": now - 40})).status_code == 401
+    assert call("GET", "/orders", token=make_token(R.id, claims={"iat": now - 600, "exp": now - 5})).status_code == 200
+    assert call("GET", "/orders", token=make_token(R.id, claims={"iat": now + 10, "exp": now + 600})).status_code == 200
+    assert call("GET", "/orders", token=make_token(R.id, claims={"iat": now - 620, "exp": now - 40})).status_code == 401
 
 
 # ---- headers that claim to be somebody ----
@@ -140,9 +140,9 @@ def forged(user, role="ADMIN"):
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_forged_headers_are_no_token(door, A):
+def test_forged_headers_are_no_token(door, R):
     base, method, path = DOORS[door]
-    assert call(method, path, headers=forged(A), base=base).status_code == 401
+    assert call(method, path, headers=forged(R), base=base).status_code == 401
 
 
 def test_forged_headers_do_not_make_another_of_a_customer(A, B):
@@ -186,9 +186,9 @@ def test_naming_oneself_is_fine(A):
 
 
 @pytest.mark.parametrize("customer_id", [0, -1, "1", 1.5, None, "abc", 10 ** 30, True])
-def test_what_is_no_customer_id_is_refused(A, customer_id):
+def test_what_is_no_customer_id_is_refused(R, customer_id):
     with unchanged():
-        answer = A.try_place("BUY", "THYAO", 1, 1, customerId=customer_id)
+        answer = R.try_place("BUY", "THYAO", 1, 1, customerId=customer_id)
         assert answer.status_code == 400, answer.text
 
 

@@ -104,9 +104,9 @@ def test_a_second_request_waits_while_the_first_is_under_way(A):
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 256, "with space", '"un"quoted"', "é" * 10, ""])
-def test_what_is_no_key_is_refused(A, key):
+def test_what_is_no_key_is_refused(R, key):
     with unchanged():
-        answer = A.try_place("BUY", "THYAO", 1, 1, headers={"Idempotency-Key": key.encode()})
+        answer = R.try_place("BUY", "THYAO", 1, 1, headers={"Idempotency-Key": key.encode()})
         assert answer.status_code == 400, answer.text
 
 

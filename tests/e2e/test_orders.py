@@ -64,11 +64,11 @@ def test_exactly_what_is_usable_can_be_ordered_and_matched(A, admin):
     assert A.holding("THYAO") == (1000, 1000)
 
 
-def test_a_kurus_more_than_usable_is_refused(A):
+def test_a_kurus_more_than_usable_is_refused(R):
     with unchanged(but=REFUSED_ORDER):
-        p = problem(A.try_place("BUY", "THYAO", 1000, "100.01"), 422, "insufficient_usable_size")
+        p = problem(R.try_place("BUY", "THYAO", 1000, "100.01"), 422, "insufficient_usable_size")
     assert (p["assetName"], p["required"], p["usable"]) == ("TRY", "100010", "100000")
-    refused = A.order(p["orderId"])
+    refused = R.order(p["orderId"])
     assert refused["status"] == "REJECTED" and refused["statusReason"] == "insufficient_usable_size"
 
 
@@ -80,9 +80,9 @@ def test_what_is_set_aside_is_not_usable_though_it_is_owned(A):
 
 
 @pytest.mark.parametrize("asset, size, usable", [("ASELS", 501, "500"), ("NEVER", 1, "0")])
-def test_more_shares_than_usable_can_not_be_sold(A, asset, size, usable):
+def test_more_shares_than_usable_can_not_be_sold(R, asset, size, usable):
     with unchanged(but=REFUSED_ORDER):
-        p = problem(A.try_place("SELL", asset, size, 10), 422, "insufficient_usable_size")
+        p = problem(R.try_place("SELL", asset, size, 10), 422, "insufficient_usable_size")
     assert (p["assetName"], p["required"], p["usable"]) == (asset, str(size), usable)
 
 
@@ -117,28 +117,28 @@ NO_AMOUNT = {
 
 
 @pytest.mark.parametrize("field", ["size", "price"])
-def test_what_is_no_amount_is_refused_naming_the_field(A, field):
+def test_what_is_no_amount_is_refused_naming_the_field(R, field):
     with unchanged():
         for why, amount in NO_AMOUNT.items():
             body = {"assetName": "THYAO", "orderSide": "BUY", "size": "1", "price": "1", field: amount}
             if amount is ABSENT:
                 del body[field]
-            answer = A.call("POST", "/orders", body)
+            answer = R.call("POST", "/orders", body)
             assert answer.status_code == 400, f"{why}: {answer.text}"
             assert f"/{field}" in pointers(answer), f"{why}: {answer.text}"
 
 
 @pytest.mark.parametrize("text", ["1e400", "1E2", "1e-2", "NaN", "Infinity", "-Infinity", "0x10", "01", "+1", ".5", "5.",
                                   "1234567890123456", "0.1234567890123456"])
-def test_a_bare_number_that_json_or_a_double_can_not_hold_is_no_json(A, text):
+def test_a_bare_number_that_json_or_a_double_can_not_hold_is_no_json(R, text):
     with unchanged():
-        answer = A.call("POST", "/orders", data=f'{{"assetName":"THYAO","orderSide":"BUY","size":{text},"price":"1"}}'.encode())
+        answer = R.call("POST", "/orders", data=f'{{"assetName":"THYAO","orderSide":"BUY","size":{text},"price":"1"}}'.encode())
         problem(answer, 400, "malformed_json")
 
 
-def test_price_has_at_most_two_decimals(A):
+def test_price_has_at_most_two_decimals(R):
     with unchanged():
-        answer = A.try_place("BUY", "THYAO", 1, "1.001")
+        answer = R.try_place("BUY", "THYAO", 1, "1.001")
         assert answer.status_code == 400 and pointers(answer) == ["/price"]
 
 
@@ -149,18 +149,18 @@ def test_trailing_zeros_do_not_count(A):
     assert (order["size"], order["price"]) == ("2", "1.25")
 
 
-def test_a_product_that_can_not_be_held_is_refused(A):
+def test_a_product_that_can_not_be_held_is_refused(R):
     with unchanged():
         for size, price in [("1000000000", "1000000000"), ("9223372036854", "9223372036854"), ("9000000000000", "2")]:
-            answer = A.try_place("BUY", "THYAO", size, price)
+            answer = R.try_place("BUY", "THYAO", size, price)
             assert answer.status_code == 400 and pointers(answer), answer.text
 
 
 @pytest.mark.parametrize("side", ["BUY", "SELL"])
 @pytest.mark.parametrize("asset", ["TRY", "try", "Try"])
-def test_money_can_not_be_ordered(A, side, asset):
+def test_money_can_not_be_ordered(R, side, asset):
     with unchanged():
-        problem(A.try_place(side, asset, 1, 1), 422, "asset_not_tradable")
+        problem(R.try_place(side, asset, 1, 1), 422, "asset_not_tradable")
 
 
 def test_an_asset_is_stored_in_upper_case(A):
@@ -169,18 +169,18 @@ def test_an_asset_is_stored_in_upper_case(A):
 
 @pytest.mark.parametrize("asset", ["", " ", " TRY ", "THYAO ", "A" * 13, "A" * 200, "'; DROP", "A\0B", "A-B", "ŞİŞE", "a b",
                                    "../x", 1, None, [], True])
-def test_what_is_no_asset_is_refused(A, asset):
+def test_what_is_no_asset_is_refused(R, asset):
     with unchanged():
-        answer = A.call("POST", "/orders", {"assetName": asset, "orderSide": "BUY", "size": "1", "price": "1"})
+        answer = R.call("POST", "/orders", {"assetName": asset, "orderSide": "BUY", "size": "1", "price": "1"})
         assert answer.status_code == 400, answer.text
         if answer.json()["code"] != "malformed_json":
             assert pointers(answer) == ["/assetName"]
 
 
 @pytest.mark.parametrize("side", ["buy", "HOLD", 1, None, "", "BUY ", True])
-def test_what_is_no_side_is_refused(A, side):
+def test_what_is_no_side_is_refused(R, side):
     with unchanged():
-        answer = A.call("POST", "/orders", {"assetName": "THYAO", "orderSide": side, "size": "1", "price": "1"})
+        answer = R.call("POST", "/orders", {"assetName": "THYAO", "orderSide": side, "size": "1", "price": "1"})
         assert answer.status_code == 400 and pointers(answer) == ["/orderSide"], answer.text
 
 
@@ -209,18 +209,18 @@ BODIES = [
 
 
 @pytest.mark.parametrize("data, code", [row[1:] for row in BODIES], ids=[row[0] for row in BODIES])
-def test_a_body_that_is_not_what_it_should_be_is_refused(A, data, code):
+def test_a_body_that_is_not_what_it_should_be_is_refused(R, data, code):
     with unchanged():
-        answer = A.call("POST", "/orders", data=data)
+        answer = R.call("POST", "/orders", data=data)
         assert answer.status_code == 400, answer.text
         assert code is None or answer.json()["code"] == code, answer.text
-    assert A.holding() == (100000, 100000), "and the process is alive"
+    assert R.holding() == (100000, 100000), "and the process is alive"
 
 
-def test_all_wrong_fields_are_named_at_once(A):
+def test_all_wrong_fields_are_named_at_once(R):
     with unchanged():
         body = {"assetName": "", "orderSide": "HOLD", "size": "0", "customerId": "x", "clientOrderId": "a b", "what": 1}
-        answer = A.call("POST", "/orders", body)
+        answer = R.call("POST", "/orders", body)
         problem(answer, 400, "validation_failed")
     assert pointers(answer) == sorted(["/assetName", "/orderSide", "/size", "/price", "/customerId", "/clientOrderId", "/what"])
 
@@ -292,10 +292,10 @@ def test_matching_twice_settles_once(A, admin):
 
 @pytest.mark.parametrize("order_id", [UNKNOWN_ID, "1", "x", "null", "00000000-0000-0000-0000-000000000000",
                                       UNKNOWN_ID + "0", "%20", "-1"])
-def test_an_unknown_order_is_not_found(A, admin, order_id):
+def test_an_unknown_order_is_not_found(R, admin, order_id):
     with unchanged(but=("events", "matches")):
-        for answer in (A.call("GET", f"/orders/{order_id}"), A.try_cancel(order_id),
-                       A.call("GET", f"/orders/{order_id}/history"), admin.call("POST", f"/admin/orders/{order_id}/match")):
+        for answer in (R.call("GET", f"/orders/{order_id}"), R.try_cancel(order_id),
+                       R.call("GET", f"/orders/{order_id}/history"), admin.call("POST", f"/admin/orders/{order_id}/match")):
             assert answer.status_code == 404, answer.text
 
 
@@ -340,16 +340,16 @@ def test_all_open_orders_are_canceled_by_asset_and_side(A):
     ("SELL", "ASELS", 501, 1, ("ASELS", "501", "500", "1", False)),
     ("SELL", "NEVER", 1, 1, ("NEVER", "1", "0", "1", False)),
 ])
-def test_an_estimate_says_what_would_be_set_aside_and_stores_nothing(A, side, asset, size, price, expected):
+def test_an_estimate_says_what_would_be_set_aside_and_stores_nothing(R, side, asset, size, price, expected):
     with unchanged():
         body = {"assetName": asset, "orderSide": side, "size": str(size), "price": str(price)}
-        e = ok(A.call("POST", "/orders/estimate", body))
+        e = ok(R.call("POST", "/orders/estimate", body))
     assert (e["assetName"], e["required"], e["usable"], e["shortfall"], e["acceptable"]) == expected
 
 
-def test_an_estimate_refuses_what_an_order_refuses(A):
+def test_an_estimate_refuses_what_an_order_refuses(R):
     with unchanged():
         body = {"assetName": "TRY", "orderSide": "BUY", "size": "1", "price": "1"}
-        problem(A.call("POST", "/orders/estimate", body), 422, "asset_not_tradable")
-        answer = A.call("POST", "/orders/estimate", {"assetName": "", "orderSide": "x", "size": "0", "price": "0"})
+        problem(R.call("POST", "/orders/estimate", body), 422, "asset_not_tradable")
+        answer = R.call("POST", "/orders/estimate", {"assetName": "", "orderSide": "x", "size": "0", "price": "0"})
         assert pointers(answer) == ["/assetName", "/orderSide", "/price", "/size"]

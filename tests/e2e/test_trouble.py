@@ -1,8 +1,11 @@
 """PostgreSQL away, Kafka away, foreign and doubled records, processes told to stop: nothing lost, nothing doubled."""
 import collections
 import json
+import os
 import re
+import signal
 import threading
+import urllib.error
 import urllib.request
 import uuid
 
@@ -126,6 +129,34 @@ def test_kafka_away_leaves_orders_to_be_finished_later_each_once(customer, admin
     assert_streams_are_whole()
 
 
+# ---- a service ----
+
+def test_a_service_away_is_a_503_and_the_others_go_on(A):
+    with house.unchanged():
+        with house.away("txn-svc"):
+            for method, path, body in [("POST", "/transactions/deposits", {"amount": "1"}), ("GET", "/transactions", None)]:
+                problem(A.call(method, path, body), 503, "upstream_unavailable")
+            assert A.orders() == [] and A.holding() == (100000, 100000)
+            assert status_of("gateway", "/readyz") == 200
+    assert A.deposit(1)["status"] == "COMPLETED"
+
+
+def test_a_service_that_hangs_is_a_504_and_the_same_key_tells_the_outcome(A):
+    """Stopped in the middle: what was sent may be done when it wakes up; done once it is, however often it is asked."""
+    headers = {"Idempotency-Key": new_key()}
+    hanging = house.pid("txn-svc")
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        answer = A.call("POST", "/transactions/deposits", {"amount": "1"}, headers=headers)
+        problem(answer, 504, "outcome_unknown")
+        assert 4 < answer.elapsed.total_seconds() < 7
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+    again = house.eventually(lambda: (a := A.call("POST", "/transactions/deposits", {"amount": "1"}, headers=headers)).status_code == 201 and a)
+    assert again.json()["status"] == "COMPLETED"
+    assert A.holding() == (100001, 100001)
+
+
 # ---- records that are not ours, and records that are, twice ----
 
 GARBAGE = {
@@ -150,7 +181,7 @@ def test_a_record_that_can_not_be_decoded_is_parked_and_the_partition_goes_on(A)
     parked = house.sql("SELECT topic, partition, reason, record FROM assets.parked_event ORDER BY parked_at DESC, record_offset DESC LIMIT %s", len(GARBAGE))
     assert {(t, p) for t, p, _, _ in parked} == {("order-events", partition)}
     assert all(len(reason) > 5 for _, _, reason, _ in parked)
-    assert GARBAGE["no JSON"].decode() in {record for _, _, _, record in parked}
+    assert GARBAGE["no JSON"].decode() in {json.loads(record) for _, _, _, record in parked}
     copies = house.eventually(lambda: (c := [r for r in house.records("order-events.dlq") if b"this is no JSON" in r["value"]]) and c)
     assert len(copies) == 2, "one of each consumer"
     assert A.buy("THYAO", 1, 100)["status"] == "PENDING", "the partition goes on"

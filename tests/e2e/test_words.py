@@ -15,7 +15,7 @@ def log_texts():
 
 
 def test_no_log_holds_a_token_a_password_a_key_or_an_iban(pool):
-    ibans = {i.replace(" ", "").upper() for i in GOOD_IBANS} | {i for i in BAD_IBANS.values() if isinstance(i, str) and len(i) > 20 and i[0] != "T" * 2}
+    ibans = {i.replace(" ", "").upper() for i in GOOD_IBANS} | {i for i in BAD_IBANS.values() if isinstance(i, str) and len(i) > 20 and not i.startswith("TTTT")}
     secrets = house.secret_texts() | set(pool.passwords)
     read = 0
     for path, text in log_texts():
@@ -30,9 +30,9 @@ def test_no_log_holds_a_token_a_password_a_key_or_an_iban(pool):
     assert read >= len(house.PROCESSES)
 
 
-def test_every_line_of_ours_is_json_with_the_same_members():
+def test_every_line_of_ours_is_json_with_the_same_members(log_marks):
     for name in house.PROCESSES:
-        for line in house.log_since(name, 0).splitlines():
+        for line in house.log_since(name, log_marks[name]).splitlines():
             if re.match(r"\d{4}-\d\d-\d\dT\S+Z supervisor: ", line):
                 continue
             entry = json.loads(line)
@@ -40,7 +40,7 @@ def test_every_line_of_ours_is_json_with_the_same_members():
             assert entry["service"] == name and entry["level"] in ("debug", "info", "warn", "error")
 
 
-def test_no_process_died_but_those_we_ended():
+def test_no_process_died_but_those_we_ended(log_marks):
     for name in house.PROCESSES:
-        for told in re.findall(r"supervisor: ended .*", house.log_since(name, 0)):
+        for told in re.findall(r"supervisor: ended .*", house.log_since(name, log_marks[name])):
             assert re.search(r"with exit code 0 ", told), f"{name}: {told}"
