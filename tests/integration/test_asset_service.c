@@ -10,6 +10,7 @@
 #include "asset-svc/events.h"
 #include "asset-svc/migrations.h"
 #include "events/transfer_event.h"
+#include "support/schema.h"
 #include "support/stand.h"
 #include "unit/unit.h"
 
@@ -672,10 +673,17 @@ static void whatever_order_events_come_in_the_books_end_alike(void **state)
         "");
 }
 
+static void every_statement_can_be_run_and_the_migrations_add_up(void **state)
+{
+    assert_statements_are_sound(*state, "asset-svc", NULL);
+    assert_migrations_add_up(*state);
+}
+
 int main(void)
 {
 #define STORY(test) cmocka_unit_test_setup_teardown(test, next_customer, assert_books_balance)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_statement_can_be_run_and_the_migrations_add_up),
         STORY(an_order_that_needs_more_than_is_usable_is_refused_and_changes_nothing),
         STORY(a_state_that_can_not_be_is_parked_and_the_books_stay),
         STORY(what_is_set_aside_can_not_be_withdrawn),

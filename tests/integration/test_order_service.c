@@ -11,6 +11,7 @@
 #include "order-svc/commands.h"
 #include "order-svc/events.h"
 #include "order-svc/migrations.h"
+#include "support/schema.h"
 #include "support/stand.h"
 #include "unit/unit.h"
 
@@ -499,10 +500,19 @@ static void a_barrier_is_answered_with_all_that_was_published_before_it(void **s
     assert_int_equal(stand_hear(&w->st, placing).status, 201);
 }
 
+static void every_statement_can_be_run_and_the_migrations_add_up(void **state)
+{
+    static const char *const SMALL[] = {"lane_undrained", "relay_topics", NULL};
+    assert_statements_are_sound(*state, "common/svc", SMALL);
+    assert_statements_are_sound(*state, "order-svc", NULL);
+    assert_migrations_add_up(*state);
+}
+
 int main(void)
 {
 #define STORY(test) cmocka_unit_test_setup_teardown(test, next_customer, assert_orders_are_sound)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_statement_can_be_run_and_the_migrations_add_up),
         STORY(an_order_that_the_books_refuse_is_rejected_and_gives_its_names_back),
         STORY(a_client_order_id_is_taken_once),
         STORY(an_order_of_somebody_else_is_not_there),
