@@ -2,7 +2,7 @@
  *
  * For     services (JSON handlers) and the gateway (which forwards). A request is a `struct call`; a handler answers at
  *         once, or defers it and somebody finishes it later from any thread. The frame around handlers does request
- *         hygiene (architecture.md section 9, gateway.md section 6), limits and deadlines for headers and bodies, routes,
+ *         hygiene (http_hygiene.h), limits and deadlines for headers and bodies, routes,
  *         405/404/406/415, token and role, problem documents, common headers, the access log and metrics: no handler
  *         writes an error body.
  * Owns    a call owns its request and its arena until it has been answered; the server owns calls.

@@ -1,7 +1,7 @@
 /* http_hygiene.h — what a request's head must look like before anything else looks at it.
  *
  * For     http.c: libmicrohttpd 0.9.75 accepts much that a proxy and a server could read differently (request smuggling), so
- *         whatever is doubtful is refused here (RFC 9110, RFC 9112; gateway.md section 6).
+ *         whatever is doubtful is refused here (RFC 9110, RFC 9112).
  * Owns    nothing: names and values stay in the parser's memory; what must be rewritten goes into the caller's arena.
  * Threads any. Pure: no I/O, no clock.
  * Fails   ERR_MALFORMED_REQUEST, ERR_URI_TOO_LONG or ERR_HEADERS_TOO_LARGE with a reason that is safe to show.

@@ -2,7 +2,7 @@
  *
  * For     the lane, which starts it on taking a number, wakes it after each COMMIT and stops it on losing the number.
  *         Two transactional ids take turns; both are fenced before the position is read; offsets go last; any error that
- *         is not plainly retriable throws both producers away and starts anew from the position (pipeline.md 1, 2, 4).
+ *         is not plainly retriable throws both producers away and starts anew from the position.
  * Owns    for each held number a publisher: a thread with a database connection of its own (reads only) and two producers.
  *         Nobody waits for its end longer than a moment: what is left behind is fenced by the next.
  * Threads relay_hold/wake/release: the lane's thread. The rest: main.

@@ -110,7 +110,7 @@ WHERE coalesce(a.size, 0) <> coalesce(j.size, 0) OR coalesce(a.usable, 0) <> coa
 
 @functools.lru_cache(maxsize=None)
 def checks():
-    """scripts/audit's own checks, and two of cases.md that it need not make."""
+    """scripts/audit's own checks, and two more that it need not make."""
     found = {p.stem: p.read_text() for p in sorted((ROOT / "scripts/audit.d").glob("*.sql"))}
     assert found, "scripts/audit.d holds no checks"
     return {**found, "conservation": CONSERVATION, "journal_replay": REPLAY}

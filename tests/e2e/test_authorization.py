@@ -1,4 +1,4 @@
-"""Who may do what, at the gateway and straight at every service (cases.md, Authorisation)."""
+"""Who may do what, at the gateway and straight at every service."""
 import hashlib
 import hmac
 import time

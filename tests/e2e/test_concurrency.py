@@ -1,4 +1,4 @@
-"""Many at once: never more than there is, never twice (cases.md)."""
+"""Many at once: never more than there is, never twice."""
 from decimal import Decimal as D
 
 import house

@@ -1,4 +1,4 @@
-"""One key, one effect (cases.md, Idempotency)."""
+"""One key, one effect."""
 import pytest
 
 import house

@@ -1,4 +1,4 @@
-"""Lists: filters, boundaries, pages (cases.md, Listing)."""
+"""Lists: filters, boundaries, pages."""
 import datetime
 import threading
 

@@ -1,4 +1,4 @@
-"""Order arithmetic and the state machine (cases.md)."""
+"""Order arithmetic and the state machine."""
 from decimal import Decimal as D
 
 import pytest
