@@ -81,7 +81,8 @@ static int assert_books_balance(void **state)
          "WINDOW w AS (PARTITION BY owner, asset ORDER BY version)) x "
          "WHERE size_before <> ps OR usable_before <> pu OR version <> pv + 1",
          "each line goes on where the one before it ended"},
-        {"SELECT count(*) FROM (SELECT seq, row_number() OVER (ORDER BY seq) r FROM outbox) x WHERE seq <> r",
+        {"SELECT count(*) FROM (SELECT seq, row_number() OVER (PARTITION BY lane ORDER BY seq) r FROM outbox) x WHERE "
+         "seq <> r",
          "the outbox is dense"},
     };
     struct world *w = *state;
@@ -187,16 +188,21 @@ static void feed_registered(struct world *w)
         &(struct feed){.topic = "auth-events", .type = "user.registered", .customer_id = w->customer, .data = data});
 }
 
-static struct answer bring_in(struct world *w, int64_t customer_id, const char *asset, const char *size,
-                              const char *key)
+static int send_bring_in(struct stand *st, int64_t customer_id, const char *asset, const char *size, const char *key)
 {
     char body[160];
     snprintf(body, sizeof body, "{\"customerId\":%" PRId64 ",\"assetName\":\"%s\",\"size\":\"%s\"}", customer_id, asset,
              size);
-    return stand_ask(
-        &w->st,
+    return stand_send(
+        st,
         &(struct ask){
             .method = "POST", .path = "/api/v1/assets", .customer_id = ADMIN, .admin = true, .body = body, .key = key});
+}
+
+static struct answer bring_in(struct world *w, int64_t customer_id, const char *asset, const char *size,
+                              const char *key)
+{
+    return stand_hear(&w->st, send_bring_in(&w->st, customer_id, asset, size, key));
 }
 
 static void bring_shares(struct world *w, const char *size)
@@ -545,6 +551,41 @@ static void the_service_may_not_rewrite_its_journal(void **state)
     db_close(db);
 }
 
+/* ---- two processes ---- */
+
+/* Both move the same rows, and are given each key at the same moment. */
+static void two_processes_move_one_account_and_take_one_key_once(void **state)
+{
+    enum { ROUNDS = 10, EACH_ROUND = 8 };
+    struct world *w = *state;
+    struct stand *second = mem_alloc(sizeof *second);
+    feed_registered(w);
+    stand_settle(&w->st);
+    stand_join(second, &w->st);
+    struct stand *both[] = {&w->st, second};
+    for (int round = 0; round < ROUNDS; round++) {
+        int sockets[EACH_ROUND];
+        int replayed = 0;
+        for (int i = 0; i < EACH_ROUND; i++) {
+            char key[32];
+            snprintf(key, sizeof key, "key-both-%d-%d", round, i / 2);
+            sockets[i] = send_bring_in(both[i % 2], w->customer, i % 4 < 2 ? "ASELS" : "THYAO", "1", key);
+        }
+        for (int i = 0; i < EACH_ROUND; i++) {
+            struct answer a = stand_hear(both[i % 2], sockets[i]);
+            assert_int_equal(a.status, 201);
+            replayed += a.replayed;
+        }
+        assert_int_equal(replayed, EACH_ROUND / 2);
+    }
+    assert_holding(w, "ASELS", "20/20");
+    assert_holding(w, "THYAO", "20/20");
+    stand_close(second);
+    mem_free(second);
+    w->st.shares = false;
+    stand_settle(&w->st); /* all partitions are back */
+}
+
 /* ---- whatever the order ---- */
 
 static uint32_t next_random(uint32_t *seed)
@@ -696,6 +737,7 @@ int main(void)
         STORY(events_that_were_overtaken_are_answered_by_what_the_books_hold),
         STORY(events_of_one_order_may_come_from_two_lanes_of_their_source),
         STORY(a_transfer_is_booked_once_and_answered_alike_however_often_it_is_asked_for),
+        STORY(two_processes_move_one_account_and_take_one_key_once),
         STORY(whatever_order_events_come_in_the_books_end_alike),
     };
     cmocka_set_test_filter(getenv("TEST_ONLY"));
