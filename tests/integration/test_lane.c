@@ -651,7 +651,9 @@ static void hear_true_answers(struct stand *st, struct sent *sent, size_t count)
 {
     int64_t done, not_done, there;
     for (size_t i = 0; i < count; i++) {
-        sent[i].status = stand_hear(st, sent[i].socket).status;
+        struct answer answer = stand_hear(st, sent[i].socket);
+        sent[i].status = answer.status;
+        assert_false(answer.replayed); /* it was asked for once, so it was done once */
         assert_true(sent[i].status == 200 || sent[i].status == 503 || sent[i].status == 504);
     }
     there = count_there(st, sent, count, 200, &done);
