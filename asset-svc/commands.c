@@ -163,18 +163,18 @@ static void want_bring_in(struct batch *b, struct lane_item *it)
 {
     const struct bring_in *cmd = it->args;
     customers_want(b, cmd->customer_id);
-    store_want_account(b, cmd->customer_id, cmd->asset);
+    store_want_account_of(b, cmd->customer_id, cmd->asset);
     store_want_account(b, external(b), cmd->asset);
 }
 
 static void decide_bring_in(struct batch *b, struct lane_item *it)
 {
     const struct bring_in *cmd = it->args;
-    if (!customers_known(b, cmd->customer_id)) {
+    struct holding *h = store_account_of(b, cmd->customer_id, cmd->asset);
+    if (!customers_known(b, cmd->customer_id) || !h) { /* announced in this very batch: he is there for the next */
         it->err = fault_set(&it->fault, ERR_NOT_FOUND, "there is no customer %lld", (long long)cmd->customer_id);
         return;
     }
-    struct holding *h = store_account(b, cmd->customer_id, cmd->asset);
     struct entry entry;
     it->err = books_bring_in(ENTRY_BROUGHT_IN, h, store_account(b, external(b), cmd->asset), cmd->size, &entry);
     if (it->err) {

@@ -7,12 +7,14 @@
 #define uthash_free(pointer, size) ((void)0)
 #include <uthash.h>
 
-/* Accounts are opened on demand, in key order; only those that are missing cost an insert. */
+/* Accounts are opened on demand, in key order; only those that are missing cost an insert. Whom only an admin has named gets
+ * one if he is a customer: a command that is refused leaves no row behind. */
 static const struct db_stmt OPEN_ACCOUNTS = {
     "assets_open_accounts",
     "INSERT INTO account (owner, asset) "
-    "SELECT DISTINCT g.owner, g.asset FROM unnest($1::bigint[], $2::text[]) AS g (owner, asset) "
-    "WHERE NOT EXISTS (SELECT FROM account a WHERE a.owner = g.owner AND a.asset = g.asset) ORDER BY 1, 2 "
+    "SELECT DISTINCT g.owner, g.asset FROM unnest($1::bigint[], $2::text[], $3::boolean[]) AS g (owner, asset, named) "
+    "WHERE NOT EXISTS (SELECT FROM account a WHERE a.owner = g.owner AND a.asset = g.asset) "
+    "AND (NOT g.named OR EXISTS (SELECT FROM customer c WHERE c.customer_id = g.owner)) ORDER BY 1, 2 "
     "ON CONFLICT DO NOTHING",
 };
 /* Locked in key order, so that two lanes never wait for each other in a ring. */
@@ -132,15 +134,28 @@ static struct assets_batch *state_of(struct batch *b)
     s->journal_end = &s->journal;
     db_array_init(&s->owners);
     db_array_init(&s->assets);
+    db_array_init(&s->named);
     db_array_init(&s->orders);
     db_array_init(&s->transfer_ids);
     return s;
 }
 
+static void want_account(struct batch *b, int64_t owner, const char *asset, bool named)
+{
+    struct assets_batch *s = state_of(b);
+    db_array_i64(&s->owners, owner);
+    db_array_text(&s->assets, asset);
+    db_array_bool(&s->named, named);
+}
+
 void store_want_account(struct batch *b, int64_t owner, const char *asset)
 {
-    db_array_i64(&state_of(b)->owners, owner);
-    db_array_text(&state_of(b)->assets, asset);
+    want_account(b, owner, asset, false);
+}
+
+void store_want_account_of(struct batch *b, int64_t named_customer, const char *asset)
+{
+    want_account(b, named_customer, asset, true);
 }
 
 void store_want_reservation(struct batch *b, struct uuid order_id)
@@ -233,8 +248,10 @@ void store_load_batch(struct batch *b)
         struct db_args args = db_args(b->arena);
         db_arg_array(&args, &s->owners);
         db_arg_array(&args, &s->assets);
+        struct db_args keys = args;
+        db_arg_array(&args, &s->named);
         db_enqueue(b->db, &OPEN_ACCOUNTS, &args, NULL, NULL);
-        db_enqueue(b->db, &LOCK_ACCOUNTS, &args, on_accounts, b);
+        db_enqueue(b->db, &LOCK_ACCOUNTS, &keys, on_accounts, b);
     }
     if (s->orders.count) {
         struct db_args args = db_args(b->arena);
@@ -248,17 +265,24 @@ void store_load_batch(struct batch *b)
     }
     db_array_done(&s->owners);
     db_array_done(&s->assets);
+    db_array_done(&s->named);
     db_array_done(&s->orders);
     db_array_done(&s->transfer_ids);
 }
 
-struct holding *store_account(struct batch *b, int64_t owner, const char *asset)
+struct holding *store_account_of(struct batch *b, int64_t named_customer, const char *asset)
 {
-    struct account_key key = key_of(owner, asset);
+    struct account_key key = key_of(named_customer, asset);
     struct batch_account *a;
     HASH_FIND(hh, state_of(b)->accounts, &key, sizeof key, a);
-    assert(a); /* `want` named it, and the load opened it */
-    return &a->holding;
+    return a ? &a->holding : NULL;
+}
+
+struct holding *store_account(struct batch *b, int64_t owner, const char *asset)
+{
+    struct holding *h = store_account_of(b, owner, asset);
+    assert(h); /* `want` named it, and the load opened it */
+    return h;
 }
 
 struct reservation *store_reservation(struct batch *b, struct uuid order_id)

@@ -22,11 +22,13 @@ struct assets_batch {
     struct batch_reservation *reservations; /* a hash by order */
     struct batch_transfer *transfers;       /* a hash by transfer */
     struct journal_line *journal, **journal_end;
-    struct db_array owners, assets, orders, transfer_ids;
+    struct db_array owners, assets, named, orders, transfer_ids;
     bool ready;
 };
 /* In `want`. */
 void store_want_account(struct batch *b, int64_t owner, const char *asset);
+/* Of one whom an admin has named: it is opened only if he is a customer. */
+void store_want_account_of(struct batch *b, int64_t named_customer, const char *asset);
 void store_want_reservation(struct batch *b, struct uuid order_id);
 void store_want_transfer(struct batch *b, struct uuid transfer_id);
 /* In lane_ops. */
@@ -34,6 +36,8 @@ void store_load_batch(struct batch *b);
 void store_save_batch(struct batch *b);
 /* In `decide`: wanted accounts are always there (opened at 0). */
 struct holding *store_account(struct batch *b, int64_t owner, const char *asset);
+/* NULL: he was no customer when the batch was loaded. */
+struct holding *store_account_of(struct batch *b, int64_t named_customer, const char *asset);
 /* The reservation of an order, or a fresh one of version 0. */
 struct reservation *store_reservation(struct batch *b, struct uuid order_id);
 void store_touch_reservation(struct batch *b, struct reservation *r);

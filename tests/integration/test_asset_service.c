@@ -534,6 +534,31 @@ static void shares_are_brought_in_once_for_a_key_and_never_for_nobody(void **sta
     assert_int_equal(stand_number(&w->st, "SELECT count(*) FROM account WHERE owner = 999999"), 0);
 }
 
+static void a_refusal_leaves_no_row_beside_a_neighbour(void **state)
+{
+    struct world *w = *state;
+    stand_hold(&w->st);
+    int nobody = send_bring_in(&w->st, 999998, "ASELS", "10", NULL);
+    stand_await_inbox(&w->st, 1);
+    feed_transfer(w, uuid_v7(), TRANSFER_DEPOSIT, "1");
+    stand_release(&w->st);
+    assert_int_equal(stand_hear(&w->st, nobody).status, 404);
+    assert_int_equal(stand_number(&w->st, "SELECT count(*) FROM account WHERE owner = 999998"), 0);
+}
+
+static void shares_can_be_brought_in_for_one_who_is_announced_in_the_same_batch(void **state)
+{
+    struct world *w = *state;
+    stand_hold(&w->st);
+    feed_registered(w);
+    stand_await_inbox(&w->st, 1);
+    int waiting = send_bring_in(&w->st, w->customer, "ASELS", "10", NULL);
+    stand_await_inbox(&w->st, 2);
+    stand_release(&w->st);
+    assert_int_equal(stand_hear(&w->st, waiting).status, 201);
+    assert_holding(w, "ASELS", "10/10");
+}
+
 static void the_service_may_not_rewrite_its_journal(void **state)
 {
     static const char *const FORBIDDEN[] = {"UPDATE journal SET amount = 0", "DELETE FROM journal",
@@ -567,7 +592,7 @@ static void two_processes_move_one_account_and_take_one_key_once(void **state)
         int sockets[EACH_ROUND];
         int replayed = 0;
         for (int i = 0; i < EACH_ROUND; i++) {
-            char key[32];
+            char key[48];
             snprintf(key, sizeof key, "key-both-%d-%d", round, i / 2);
             sockets[i] = send_bring_in(both[i % 2], w->customer, i % 4 < 2 ? "ASELS" : "THYAO", "1", key);
         }
@@ -729,6 +754,8 @@ int main(void)
         STORY(a_state_that_can_not_be_is_parked_and_the_books_stay),
         STORY(what_is_set_aside_can_not_be_withdrawn),
         STORY(shares_are_brought_in_once_for_a_key_and_never_for_nobody),
+        STORY(a_refusal_leaves_no_row_beside_a_neighbour),
+        STORY(shares_can_be_brought_in_for_one_who_is_announced_in_the_same_batch),
         STORY(the_service_may_not_rewrite_its_journal),
         STORY(an_order_sets_aside_exactly_what_it_needs),
         STORY(an_order_for_all_that_is_usable_can_be_canceled_and_another_matched),
