@@ -1,5 +1,6 @@
 #include "api.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,6 +216,7 @@ static const char *meaning_of(struct call *call, const struct match_command *cmd
     buf_init(&text);
     buf_printf(&text, "HOUSE %s", cmd->asset ? cmd->asset : "");
     struct uuid *ids = ARENA_ARRAY(&call->arena, struct uuid, cmd->count + 1);
+    assert(cmd->count == 0 || cmd->order_ids);
     for (size_t i = 0; i < cmd->count; i++)
         ids[i] = cmd->order_ids[i];
     qsort(ids, cmd->count, sizeof *ids, by_id);

@@ -79,7 +79,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[i], "--brokers") == 0)
             brokers = argv[i + 1];
         else if (strcmp(argv[i], "--count") == 0)
-            count = atoi(argv[i + 1]);
+            count = (int)strtol(argv[i + 1], NULL, 10);
     }
     if (brokers == NULL || count < 1 || count > COUNT_MAX) {
         fprintf(stderr, "usage: hop --brokers HOST:PORT [--count 1..%d]\n", COUNT_MAX);

@@ -133,7 +133,7 @@ static int whole_answer(const struct client *c)
          line = memchr(line + 1, '\n', (size_t)(end - line)))
         if (strncasecmp(line + 1, "Content-Length:", 15) == 0)
             body = strtoul(line + 16, NULL, 10);
-    return c->received >= head + body ? atoi(c->answer + 9) : 0;
+    return c->received >= head + body ? (int)strtol(c->answer + 9, NULL, 10) : 0;
 }
 
 static void note(struct run *r, const struct client *c, int status)

@@ -18,8 +18,11 @@ int main(int argc, char **argv)
     struct arena arena;
     arena_init(&arena);
     int64_t now = clock_now_us() / US_PER_S;
-    struct token_claims claims = {
-        .customer_id = atoll(argv[2]), .role = ROLE_CUSTOMER, .sid = uuid_v7(), .iat = now, .exp = now + TOKEN_LIFE_S};
+    struct token_claims claims = {.customer_id = strtoll(argv[2], NULL, 10),
+                                  .role = ROLE_CUSTOMER,
+                                  .sid = uuid_v7(),
+                                  .iat = now,
+                                  .exp = now + TOKEN_LIFE_S};
     char *token;
     if (token_signer_open(argv[1], &signer, &fault) != ERR_OK ||
         token_sign(signer, &claims, &arena, &token, &fault) != ERR_OK) {

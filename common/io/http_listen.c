@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -54,10 +55,11 @@ static int port_of(const struct sockaddr_storage *addr)
 enum err http_listen(const char *listen_text, int count, int *ret_fds, int *ret_port, struct fault *fault)
 {
     struct sockaddr_storage addr = {0};
-    struct addrinfo *info;
+    struct addrinfo *info = NULL;
     enum err e = resolve(listen_text, &info, fault);
     if (e != ERR_OK)
         return e;
+    assert(info != NULL);
     socklen_t len = info->ai_addrlen;
     memcpy(&addr, info->ai_addr, len);
     freeaddrinfo(info);

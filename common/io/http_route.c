@@ -1,5 +1,7 @@
 #include "io/http_route.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,13 +51,14 @@ static bool path_init(struct path *p, const char *template)
 
 static void allow_write(struct path *p)
 {
+    size_t len = 0;
     p->allow[0] = '\0';
     for (enum http_method m = HTTP_GET; m < HTTP_OTHER; m++) {
         if (p->by_method[m] == NULL)
             continue;
-        if (p->allow[0] != '\0')
-            strcat(p->allow, ", ");
-        strcat(p->allow, http_method_name(m));
+        const char *comma = len > 0 ? ", " : "";
+        len += (size_t)snprintf(p->allow + len, sizeof p->allow - len, "%s%s", comma, http_method_name(m));
+        assert(len < sizeof p->allow); /* it holds the names of all methods */
     }
 }
 

@@ -1,5 +1,6 @@
 #include "io/migrate.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 static const struct db_stmt LOCK = {"migrate_lock",
@@ -100,6 +101,7 @@ static enum err apply_series(struct job *job, const char *series, const struct m
 {
     const struct migration *m = NULL;
     enum err e = find_next(job, series, list, &m);
+    assert(e != ERR_OK || m != NULL);
     while (e == ERR_OK && m->sql != NULL)
         e = apply_one(job, series, m++);
     return e;

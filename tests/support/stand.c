@@ -504,10 +504,16 @@ static bool all_held(const struct stand *st)
 }
 
 /* The first look may be in the batch of what came before it; when the second is seen, that batch has ended. */
+static bool look_twice(struct stand *st)
+{
+    bool seen = look(st);
+    return seen && look(st);
+}
+
 void stand_settle(struct stand *st)
 {
     mono_ns_t deadline = clock_mono_ns() + PATIENCE_MS * NS_PER_MS;
-    while (!look(st) || !look(st) || (!st->shares && !all_held(st)))
+    while (!look_twice(st) || (!st->shares && !all_held(st)))
         if (clock_mono_ns() > deadline)
             fail_msg("the lane does not come back, or does not hold its partitions");
 }

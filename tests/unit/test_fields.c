@@ -498,10 +498,10 @@ static void any_one_changed_digit_spoils_an_iban(void **state)
     struct arena arena;
     arena_init(&arena);
     for (size_t at = 2; at < sizeof(GOOD) - 1; at++) {
-        for (char digit = '0'; digit <= '9'; digit++) {
+        for (int digit = '0'; digit <= '9'; digit++) {
             char text[sizeof(GOOD)];
             memcpy(text, GOOD, sizeof(GOOD));
-            text[at] = digit;
+            text[at] = (char)digit;
             const char *stored;
             bool good = field_check_iban(&arena, text, &stored) == NULL;
             assert_int_equal(good, digit == GOOD[at]);
