@@ -32,7 +32,7 @@ static void open_metrics(struct lane *lane)
     x->events = metrics_counter(m, "lane_events_total", "Events taken.", "");
     x->refused = metrics_counter(m, "lane_refused_total", "Commands refused by a rule.", "");
     x->retries = metrics_counter(m, "lane_retries_total", "Batches run again.", "");
-    x->parked = metrics_counter(m, "lane_parked_total", "Events the database refused.", "");
+    x->parked = metrics_counter(m, "lane_parked_total", "Events parked, for whatever reason.", "");
     x->stopped = metrics_counter(m, "lane_partition_stops_total", "Partitions stopped at a gap or an unknown epoch.",
                                  "");
     x->unknown = metrics_counter(m, "lane_outcome_unknown_total", "Batches whose outcome could not be learned.", "");

@@ -318,9 +318,16 @@ static enum err save(struct batch *b, struct fault *fault)
     return db_sync(b->db, LANE_SYNC_TIMEOUT_MS, fault);
 }
 
+static void count_parked(struct lane *lane)
+{
+    for (const struct parked *p = lane->parked; p; p = p->next)
+        counter_add(lane->metrics.parked, 1);
+}
+
 /* What is committed becomes what we know. */
 static void keep(struct lane *lane)
 {
+    count_parked(lane);
     lane->batch_id = lane->next_batch_id;
     outbox_keep(&lane->outbox);
     positions_keep(&lane->positions, true);
@@ -451,6 +458,7 @@ static enum attempt resolve(struct lane *lane, struct lane_item **items, size_t 
         return ATTEMPT_AGAIN;
     case LANE_BATCH_IN:
         /* What decide left in the batch's arena still stands: the answers are true. */
+        count_parked(lane);
         end_all(lane, items, count);
         return ATTEMPT_DONE;
     case LANE_BATCH_UNKNOWN:
@@ -482,7 +490,6 @@ static void blame(struct lane *lane, struct lane_item *it, const struct fault *f
         put_back(lane, it);
         return;
     }
-    counter_add(lane->metrics.parked, 1);
     it->unreadable = arena_strdup(&it->own_arena, fault->why);
     lane_run(lane, &it, 1);
 }
