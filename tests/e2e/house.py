@@ -308,8 +308,16 @@ def records(topic):
 
 
 def events(topic):
-    return [{**json.loads(r["value"]), "offset": r["offset"], "of": r["partition"]} for r in records(topic)
-            if r["value"].startswith(b"{\"specversion\"")]
+    """The records that are events of ours; what else was written there is passed over."""
+    found = []
+    for r in records(topic):
+        try:
+            event = json.loads(r["value"])
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "partseq" in event:
+            found.append({**event, "offset": r["offset"], "of": r["partition"]})
+    return found
 
 
 def produce(topic, partition, key, payload):
