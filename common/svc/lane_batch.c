@@ -3,7 +3,13 @@
 #include "svc/lane_private.h"
 #include "svc/relay.h"
 
-enum { RESOLVE_TIMEOUT_MS = 6000, NOTICE_TIMEOUT_MS = 1000 };
+/* A call must be answered before the gateway gives up on it (5 s). What was never sent to COMMIT is not done: that can be said
+ * soon; what was is worth waiting for. */
+enum {
+    RESOLVE_SENT_MS = 3500,
+    RESOLVE_UNSENT_MS = 1000,
+    NOTICE_TIMEOUT_MS = 1000,
+};
 
 static const struct db_stmt BEGIN = {"lane_begin", "BEGIN"};
 static const struct db_stmt COMMIT = {"lane_commit", "COMMIT"};
@@ -202,6 +208,7 @@ static void begin(struct lane *lane, struct batch *b, struct lane_item **items, 
                         .state = arena_alloc(&lane->arena, lane->conf.ops->state_size + 1)};
     lane->last_time = b->now;
     lane->next_batch_id = uuid_random();
+    lane->commit_sent = false;
     lane->parked = NULL;
     lane->parked_end = &lane->parked;
     lane->marks = NULL;
@@ -315,6 +322,7 @@ static enum err save(struct batch *b, struct fault *fault)
     db_arg_uuid(&args, lane->batch_id);
     db_enqueue(b->db, &MOVE_LANE, &args, NULL, NULL);
     db_enqueue(b->db, &COMMIT, &(struct db_args){.count = 0}, NULL, NULL);
+    lane->commit_sent = true;
     return db_sync(b->db, LANE_SYNC_TIMEOUT_MS, fault);
 }
 
@@ -453,7 +461,8 @@ static enum attempt attempt(struct lane *lane, struct lane_item **items, size_t 
 static enum attempt resolve(struct lane *lane, struct lane_item **items, size_t count)
 {
     log_warn(lane->conf.log, "the database connection was lost with %zu items under way", count);
-    switch (lane_resolve(lane, RESOLVE_TIMEOUT_MS)) {
+    bool sent = lane->commit_sent;
+    switch (lane_resolve(lane, sent ? RESOLVE_SENT_MS : RESOLVE_UNSENT_MS)) {
     case LANE_BATCH_OUT:
         return ATTEMPT_AGAIN;
     case LANE_BATCH_IN:
@@ -463,6 +472,10 @@ static enum attempt resolve(struct lane *lane, struct lane_item **items, size_t 
         return ATTEMPT_DONE;
     case LANE_BATCH_UNKNOWN:
         break;
+    }
+    if (!sent) {
+        fail_all(lane, items, count, ERR_DB, "the database went away before any of this was done");
+        return ATTEMPT_DONE;
     }
     counter_add(lane->metrics.unknown, 1);
     fail_all(lane, items, count, ERR_OUTCOME_UNKNOWN, "the database went away before it said whether this was done");

@@ -155,6 +155,7 @@ struct lane {
     atomic_int number; /* 0: none held */
     atomic_bool stopping;
     struct uuid epoch, batch_id, next_batch_id;
+    bool commit_sent; /* by the running batch: from then on its outcome may be unknown */
     time_us_t last_time;
     struct outbox outbox;
     struct positions positions;
