@@ -373,8 +373,9 @@ static enum err on_estimate(struct call *call)
                                 .price = body.price,
                                 .status = ORDER_NEW};
     decimal_t value;
-    if (!decimal_mul(body.size, body.price, &value) || books_required(&order, &q->required))
-        return field_error_add(&call->errors, "/size", "size times price is too large");
+    if (!decimal_mul(body.size, body.price, &value) || value > DECIMAL_VALUE_MAX ||
+        books_required(&order, &q->required))
+        return field_error_add(&call->errors, "/size", "size times price must be at most 1000000000");
     if (strcmp(body.asset, BOOKS_MONEY) == 0)
         return fault_set(&call->fault, ERR_ASSET_NOT_TRADABLE, "TRY is what orders are paid in; it can't be ordered");
     q->asset = books_reserved_asset(&order);
@@ -407,6 +408,8 @@ static enum err on_bring_in(struct call *call)
     enum err e = call_body(call, BRING_IN_FIELDS, cmd);
     if (e)
         return e;
+    if (cmd->size > DECIMAL_VALUE_MAX)
+        return field_error_add(&call->errors, "/size", "must be at most 1000000000");
     if (strcmp(cmd->asset, BOOKS_MONEY) == 0)
         return fault_set(&call->fault, ERR_ASSET_NOT_TRADABLE, "TRY comes in by a deposit");
 

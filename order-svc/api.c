@@ -105,9 +105,9 @@ static enum err check_tradable(struct call *call, const char *asset)
 static enum err check_value(struct call *call, decimal_t size, decimal_t price)
 {
     decimal_t value;
-    if (decimal_mul(size, price, &value))
+    if (decimal_mul(size, price, &value) && value <= DECIMAL_VALUE_MAX)
         return ERR_OK;
-    return field_error_add(&call->errors, "/size", "size times price is too large");
+    return field_error_add(&call->errors, "/size", "size times price must be at most 1000000000");
 }
 
 static void reply_rejected(struct call *call, const struct order *order)

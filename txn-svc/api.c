@@ -116,6 +116,8 @@ static enum err request(struct call *call, enum transfer_type type, const struct
     struct transfer_body body = {.iban = NULL};
     struct transfer *t = ARENA_NEW(&call->arena, struct transfer);
     enum err e = call_body(call, fields, &body);
+    if (!e && body.amount > DECIMAL_VALUE_MAX)
+        e = field_error_add(&call->errors, "/amount", "must be at most 1000000000");
     if (!e)
         e = service_customer(call, body.customer_id, "/customerId", &t->customer_id);
     if (e)

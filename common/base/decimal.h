@@ -24,6 +24,9 @@ enum {
     DECIMAL_AMOUNT_PLACES = 2,
     DECIMAL_TEXT_MAX = 24, /* sign, 13 digits, point, 6 digits, NUL */
 };
+/* The most that one order may be worth, one transfer may move or one entry may bring in: a thousand million. The firm's accounts
+ * sum over all customers; with this bound nobody can drive them out of range. */
+#define DECIMAL_VALUE_MAX (INT64_C(1000000000) * DECIMAL_ONE)
 _Static_assert(DECIMAL_PRICE_PLACES + DECIMAL_SIZE_PLACES <= DECIMAL_SCALE, "price x size must be exact");
 
 enum decimal_error {
