@@ -320,9 +320,9 @@ class Load:
         if kind == "withdraw":
             return self.withdraw(customer, Decimal(5) + Decimal(n) / 100, name)
         if kind == "overdraw":
-            return self.withdraw(customer, Decimal(10**9) + Decimal(n) / 100, name)
+            return self.withdraw(customer, Decimal(10**8) + Decimal(n) / 100, name)
         if kind == "too_big":
-            return self.order(customer, "BUY", asset, Decimal(10**6), Decimal(10**4), name)
+            return self.order(customer, "BUY", asset, Decimal(10**4), Decimal(10**4), name)
         if kind in ("BUY", "SELL"):
             return self.order(customer, kind, asset, size, price, name)
         if not orders:
