@@ -103,6 +103,11 @@ void kafka_handle_drop(struct kafka_handle *h)
         pthread_detach(thread);
 }
 
+bool kafka_await_destroyed(int timeout_ms)
+{
+    return rd_kafka_wait_destroyed(timeout_ms) == 0;
+}
+
 enum err kafka_handle_fail(struct kafka_handle *h, rd_kafka_resp_err_t code, const char *what, struct fault *fault)
 {
     if (h->code == RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -22,6 +22,10 @@ struct kafka_conf {
     const char *client_id; /* "order-svc" */
 };
 
+/* Waits until every handle of this process that was dropped or closed is destroyed; false when the time is over first. For
+ * who is about to call exit(): its handlers take libraries' globals away, also from under threads that destroy handles. */
+bool kafka_await_destroyed(int timeout_ms);
+
 /* ---- topics ---- */
 
 struct kafka_topic_spec {

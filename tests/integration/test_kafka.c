@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "io/kafka.h"
+#include "support/kafka_end.h"
 #include "support/need_env.h"
 
 enum { OPEN_MS = 20000, POLL_MS = 20000, NAME_MAX_LEN = 64, BATCH = 100 };
@@ -480,5 +481,5 @@ int main(void)
         STORY(a_record_arrives_with_its_key_and_trace),
         STORY(reading_goes_on_where_it_was_told_to),
     };
-    return cmocka_run_group_tests_name("kafka", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("kafka", tests, NULL, await_kafka_handles);
 }

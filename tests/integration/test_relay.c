@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/kafka_end.h"
 #include "support/scratch.h"
 #include "svc/lane.h"
 #include "svc/relay.h"
@@ -531,5 +532,5 @@ int main(void)
         TEST(the_position_carries_the_epoch_and_the_last_rows_id),
         TEST(a_relay_makes_the_topics_itself),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, await_kafka_handles);
 }

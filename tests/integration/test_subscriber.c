@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/kafka_end.h"
 #include "support/scratch.h"
 #include "svc/lane_private.h"
 #include "svc/subscriber.h"
@@ -493,5 +494,5 @@ int main(void)
         TEST(an_assignment_goes_on_where_it_is_or_begins_anew),
         TEST(lag_is_nothing_when_all_is_handed_over),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, await_kafka_handles);
 }
