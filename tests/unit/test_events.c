@@ -5,6 +5,7 @@
 #include "events/asset_event.h"
 #include "events/match_event.h"
 #include "events/order_event.h"
+#include "events/session_event.h"
 #include "events/transfer_event.h"
 #include "events/user_event.h"
 #include "unit.h"
@@ -241,6 +242,24 @@ static enum err again_user_registered(const struct json *data, struct arena *are
     return err;
 }
 
+static void write_session_revoked(struct buf *out)
+{
+    const struct uuid sids[] = {id_of(ORDER_ID), id_of(MATCH_ID)};
+    const struct session_revoked e = {
+        .customer_id = 17, .sids = sids, .sid_count = 2, .reason = "logout", .at = time_of(CREATED)};
+    session_revoked_encode(out, &e);
+}
+
+static enum err again_session_revoked(const struct json *data, struct arena *arena, struct buf *out,
+                                      struct fault *fault)
+{
+    struct session_revoked e;
+    enum err err = session_revoked_decode(data, arena, &e, fault);
+    if (err == ERR_OK)
+        session_revoked_encode(out, &e);
+    return err;
+}
+
 /* ---- what is wrong ---- */
 
 typedef enum err decode_again(const struct json *data, struct arena *arena, struct buf *out, struct fault *fault);
@@ -312,6 +331,14 @@ static void a_wrong_member_is_refused_by_name(void **state)
         {write_order_event, again_order_event, MATCH_ID, "none", "matchId: ", "optional, yet wrong"},
         {write_order_event, again_order_event, ",\"fill\":{\"size\":\"0.5\"", ",\"fill\":{\"size\":0.5",
          "fill.size: ", "a number"},
+        {write_session_revoked, again_session_revoked, "\"sids\":[\"" ORDER_ID "\",\"" MATCH_ID "\"]", "\"sids\":[]",
+         "sids: ", "of nobody"},
+        {write_session_revoked, again_session_revoked, "\"sids\":[", "\"sid\":[", "sids: ", "absent"},
+        {write_session_revoked, again_session_revoked, MATCH_ID, "all", "sids[1]: ", "no UUID"},
+        {write_session_revoked, again_session_revoked, "\"" MATCH_ID "\"", "7", "sids[1]: ", "a number"},
+        {write_session_revoked, again_session_revoked, MATCH_ID, "00000000-0000-0000-0000-000000000000",
+         "sids[1]: ", "nil"},
+        {write_session_revoked, again_session_revoked, CREATED, "now", "at: ", "no time"},
         {write_match_refused, again_match_refused, MATCH_ID, "x", "matchId: ", "no UUID"},
         {write_match_refused, again_match_refused, "\"order_not_matchable\"", "409", "code: ", "a number"},
         {write_match_refused, again_match_refused, "\"order\":{", "\"order\":{\"x\":{},", NULL, "unknown inside: fine"},
@@ -400,6 +427,23 @@ static void too_many_marks_are_refused(void **state)
     buf_done(&out);
 }
 
+static void more_sessions_than_a_customer_can_have_are_refused(void **state)
+{
+    (void)state;
+    struct buf text, out;
+    struct fault fault = {.err = ERR_OK};
+    buf_init(&text);
+    buf_init(&out);
+    buf_str(&text, "{\"customerId\":17,\"reason\":\"role\",\"at\":\"" CREATED "\",\"sids\":[");
+    for (int i = 0; i <= SESSION_REVOKED_SIDS_MAX; i++)
+        buf_printf(&text, "%s\"" MATCH_ID "\"", i > 0 ? "," : "");
+    buf_str(&text, "]}");
+    assert_int_equal(again(again_session_revoked, buf_cstr(&text), &out, &fault), ERR_INVALID);
+    assert_string_equal(fault.why, "sids: must be a list of 1 to 64");
+    buf_done(&text);
+    buf_done(&out);
+}
+
 /* ---- what is right ---- */
 
 static void what_is_written_is_read_and_written_the_same(void **state)
@@ -430,6 +474,9 @@ static void what_is_written_is_read_and_written_the_same(void **state)
         {write_match_requested, again_match_requested,
          "{\"matchId\":\"" MATCH_ID "\",\"orderId\":\"" ORDER_ID "\",\"size\":\"0\",\"actor\":\"ADMIN:1\"}"},
         {write_barrier_requested, again_barrier_requested, "{\"barrierId\":\"" MATCH_ID "\"}"},
+        {write_session_revoked, again_session_revoked,
+         "{\"customerId\":17,\"reason\":\"logout\",\"at\":\"" CREATED "\",\"sids\":[\"" ORDER_ID "\",\"" MATCH_ID
+         "\"]}"},
         {write_transfer_requested, again_transfer_requested,
          "{\"transferId\":\"" ORDER_ID "\",\"customerId\":17,\"type\":\"WITHDRAWAL\",\"amount\":\"0.01\","
          "\"actor\":\"CUSTOMER:17\"}"},
@@ -524,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_wrong_member_is_refused_by_name),
         cmocka_unit_test(what_is_no_object_is_refused_by_its_first_member),
         cmocka_unit_test(too_many_marks_are_refused),
+        cmocka_unit_test(more_sessions_than_a_customer_can_have_are_refused),
         cmocka_unit_test(what_is_written_is_read_and_written_the_same),
         cmocka_unit_test(an_order_is_read_as_it_was),
         cmocka_unit_test(every_side_state_and_type_has_its_word),
