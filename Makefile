@@ -1,7 +1,7 @@
 # The front door: what a person does with this repository. Each line calls one script in scripts/.
 
 # A second copy runs beside the first with its own: make up RUN_DIR=/tmp/two PORT_BASE=10080
-export RUN_DIR PORT_BASE PRESET LIMITS LOG_LEVEL BENCH ROLE
+export RUN_DIR PORT_BASE PRESET LIMITS LOG_LEVEL TLS BENCH ROLE
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build demo up infra down status logs audit psql test bench format lint clean
@@ -15,6 +15,7 @@ help: ## this page
 	@echo '                PORT_BASE  first of its ports (8080): gateway +0, services +1 to +5, PostgreSQL +10, Kafka +11'
 	@echo '                PRESET     release, debug, asan or tsan (release)'
 	@echo '                LIMITS     off: no cap an address or an upstream, for load tests'
+	@echo '                TLS        1: the gateway speaks HTTPS, with a certificate of a private CA (RUN_DIR/tls/ca.pem)'
 	@echo '                LOG_LEVEL  debug, info, warn or error (info)'
 
 deps: ## install the packages that are missing (apt)

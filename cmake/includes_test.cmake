@@ -9,6 +9,7 @@ set(svc_may base io events svc)
 # header pattern -> the one file that may include it
 set(outside
     "microhttpd\\.h" "common/io/http[a-z_]*\\.[ch]"
+    "gnutls/.*" "common/io/http[a-z_]*\\.[ch]"
     "jansson\\.h" "common/io/(json|token)[a-z_]*\\.[ch]" # token's claims: integers only, duplicates refused (architecture.md 9)
     "libpq-fe\\.h|libpq/.*" "common/io/db[a-z_]*\\.[ch]"
     "librdkafka/.*" "common/io/kafka[a-z_]*\\.[ch]"

@@ -14,6 +14,7 @@ macro(need_library prefix module debian_package)
 endmacro()
 
 need_library(MICROHTTPD libmicrohttpd libmicrohttpd-dev)
+need_library(GNUTLS gnutls libgnutls28-dev)
 need_library(JANSSON jansson libjansson-dev)
 need_library(PQ libpq libpq-dev)
 need_library(RDKAFKA rdkafka librdkafka-dev)

@@ -9,6 +9,8 @@ const struct conf_setting GATEWAY_SETTINGS[] = {
     {"LISTEN", CONF_ADDRESS, AT(listen), 0, "127.0.0.1:8080", 0, 0, "where clients come"},
     {"OPERATOR_LISTEN", CONF_ADDRESS, AT(operator_listen), 0, "127.0.0.1:9080", 0, 0, "/livez, /readyz, /metrics"},
     {"JWKS_FILE", CONF_FILE, AT(jwks_file), CONF_REQUIRED, NULL, 0, 0, "the public keys that tokens are checked with"},
+    {"TLS_CERT_FILE", CONF_FILE, AT(tls_cert_file), 0, NULL, 0, 0, "PEM: certificate and chain; with it LISTEN speaks HTTPS only"},
+    {"TLS_KEY_FILE", CONF_FILE, AT(tls_key_file), 0, NULL, 0, 0, "PEM: its private key; both files are read again at SIGHUP"},
     {"LOG_LEVEL", CONF_TEXT, AT(log_level_text), 0, "info", 0, 0, "debug, info (with a line a request), warn or error"},
     {"HTTP_THREADS", CONF_INT, AT(threads), 0, "2", 1, 64, "loops, each with its own connections to the services"},
     {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no cap an address, 512 connections to an instance"},
@@ -23,6 +25,10 @@ enum err gateway_conf_read(int argc, char **argv, struct arena *arena, struct ga
     enum err e = conf_read(GATEWAY_SETTINGS, argc, argv, arena, ret, ret_complaints);
     if (ret->log_level_text != NULL && !log_level_parse(ret->log_level_text, &ret->log_level)) {
         buf_printf(ret_complaints, "LOG_LEVEL: must be debug, info, warn or error, not \"%s\"\n", ret->log_level_text);
+        e = ERR_CONF;
+    }
+    if ((ret->tls_cert_file == NULL) != (ret->tls_key_file == NULL)) {
+        buf_printf(ret_complaints, "TLS_CERT_FILE, TLS_KEY_FILE: give both or neither\n");
         e = ERR_CONF;
     }
     if (e != ERR_OK)

@@ -53,6 +53,19 @@ static void refresh_keys(void *arg)
     g->keys_fail = fails;
 }
 
+static void on_hangup(void *arg)
+{
+    struct gateway *g = arg;
+    struct fault fault;
+    refresh_keys(g);
+    if (g->server == NULL || g->conf.tls_cert_file == NULL)
+        return;
+    if (http_server_reload_tls(g->server, &fault) == ERR_OK)
+        log_info(g->log, "the TLS certificate was read again");
+    else
+        log_error(g->log, "the TLS certificate stays as it is: %s", fault.why);
+}
+
 /* Every wrong setting and route at once. */
 static enum err read_settings(struct gateway *g, int argc, char **argv)
 {
@@ -70,6 +83,8 @@ static enum err open_server(struct gateway *g, struct fault *fault)
 {
     const struct http_server_conf server = {
         .listen = g->conf.listen,
+        .tls_cert_file = g->conf.tls_cert_file,
+        .tls_key_file = g->conf.tls_key_file,
         .threads = (int)g->conf.threads,
         .routes = g->routes.http,
         .verifier = g->verifier,
@@ -89,7 +104,8 @@ static enum err open_server(struct gateway *g, struct fault *fault)
 
 static void serve(struct gateway *g)
 {
-    log_info(g->log, "listening on %s, %zu routes%s", g->conf.listen, g->routes.count,
+    log_info(g->log, "listening on %s%s, %zu routes%s", g->conf.listen,
+             g->conf.tls_cert_file == NULL ? "" : " with TLS", g->routes.count,
              g->conf.limits ? "" : "; LIMITS=off: no cap an address, for load tests only");
     process_started(g->process);
     process_wait(g->process, refresh_keys, g);
@@ -110,7 +126,7 @@ static enum err run(struct gateway *g, struct fault *fault)
         .checks = checks,
         .log = g->log,
         .metrics = g->metrics,
-        .on_hangup = refresh_keys,
+        .on_hangup = on_hangup,
         .arg = g,
     };
     enum err e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);

@@ -16,6 +16,7 @@ case $RUN_DIR in /*) ;; *) RUN_DIR=$ROOT/$RUN_DIR ;; esac
 RUN_DIR=$(realpath -m "$RUN_DIR")
 
 SECRETS=$RUN_DIR/secrets
+TLS_DIR=$RUN_DIR/tls
 SERVICES_DIR=$RUN_DIR/service
 LOG_DIR=$RUN_DIR/log
 CONF_DIR=$RUN_DIR/conf
@@ -75,6 +76,13 @@ port_of() {
     echo $((PORT_BASE + plus))
 }
 operator_port_of() { echo $(($(port_of "$1") + 1000)); }
+
+# How to reach the gateway of a copy that was started: sets gateway (a URL) and CURL_CA (arguments for curl).
+find_gateway() {
+    gateway=http://127.0.0.1:$(port_of gateway) CURL_CA=()
+    grep -q '^TLS_CERT_FILE=' "$SERVICES_DIR/gateway/run" 2>/dev/null || return 0
+    gateway=https://127.0.0.1:$(port_of gateway) CURL_CA=(--cacert "$TLS_DIR/ca.pem")
+}
 
 schema_of() {
     case $1 in

@@ -18,6 +18,7 @@
 
 #include "io/http_negotiate.h"
 #include "io/http_private.h"
+#include "io/http_tls.h"
 
 enum {
     THREADS_MAX = 64,
@@ -27,9 +28,13 @@ enum {
     HANDSHAKE_MS = 50,        /* when draining: how long one may take that has begun */
     BACKLOG_ROUNDS_MAX = 512, /* of ten accepts each, when draining */
     ACCESS_FLUSH_MS = 100,
-    COMMON_HEADERS_MAX = 5,
+    COMMON_HEADERS_MAX = 6,
 };
 #define NEVER INT64_MAX
+
+/* RFC 6797: a year, as browsers' lists want it. */
+#define HSTS_NAME "Strict-Transport-Security"
+#define HSTS_VALUE "max-age=31536000"
 
 const struct http_limits HTTP_LIMITS = {
     .header_ms = 5000,
@@ -52,6 +57,7 @@ struct conn {
     struct call *call;       /* the request under way, or NULL */
     bool cut_off;            /* its call was: it still gets an answer */
     bool shut;               /* we gave it up: what the library still reads from it is not acted upon */
+    struct tls_pair *pair;   /* the certificate that it was shown */
     char peer[sizeof((struct call *)0)->peer];
 };
 
@@ -74,6 +80,8 @@ struct http_thread {
 
 struct http_server {
     struct http_shared shared;
+    struct http_tls *tls; /* NULL: plain HTTP */
+    struct gauge *tls_not_after;
     int port;
     atomic_int in_flight, conns, listening, cut_off;
     atomic_bool draining;
@@ -180,9 +188,24 @@ static void conn_close(struct conn *c)
     struct http_server *s = c->thread->server;
     assert(c->call == NULL);
     loop_timer_clear(c->thread->loop, &c->timer);
+    tls_pair_drop(c->pair);
     mem_free(c);
     atomic_fetch_sub(&s->conns, 1);
     tell_drainer(s);
+}
+
+/* In a handshake. The library has put its connection behind the session. */
+static int on_certificate_wanted(gnutls_session_t session, const gnutls_datum_t *issuers, int issuer_count,
+                                 const gnutls_pk_algorithm_t *algorithms, int algorithm_count,
+                                 gnutls_pcert_st **ret_chain, unsigned *ret_count, gnutls_privkey_t *ret_key)
+{
+    struct conn *c =
+        MHD_get_connection_info(gnutls_session_get_ptr(session), MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    (void)issuers, (void)issuer_count, (void)algorithms, (void)algorithm_count;
+    tls_pair_drop(c->pair);
+    c->pair = http_tls_take(c->thread->server->tls);
+    tls_pair_show(c->pair, ret_chain, ret_count, ret_key);
+    return 0;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
@@ -211,6 +234,8 @@ static size_t common_headers(const struct call *call, struct header ret[COMMON_H
         ret[n++] = (struct header){"Connection", "close"};
     ret[n++] = (struct header){"X-Request-Id", call->request_id};
     ret[n++] = (struct header){"X-Content-Type-Options", "nosniff"};
+    if (call->priv->thread->server->tls != NULL)
+        ret[n++] = (struct header){HSTS_NAME, HSTS_VALUE};
     if (!has_reply_header(call, "Cache-Control"))
         ret[n++] = (struct header){"Cache-Control", "no-store"};
     if (call->out.len > 0)
@@ -257,6 +282,17 @@ static void identify(struct call *call)
         (void)str_copy(call->request_id, sizeof call->request_id, str_of(call->trace.trace_id));
 }
 
+static void send_now(struct conn *c, const struct buf *text)
+{
+    const union MHD_ConnectionInfo *session = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (session != NULL && session->tls_session != NULL) {
+        (void)tls_send(session->tls_session, text->data, text->len);
+        return;
+    }
+    ssize_t ignored = send(c->fd, text->data, text->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)ignored;
+}
+
 static void write_headers(struct buf *out, const struct header *headers, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -283,8 +319,7 @@ static void answer_past_library(struct conn *c, enum err e)
     write_headers(&text, call->reply_headers, call->reply_header_count);
     buf_str(&text, "\r\n");
     buf_append(&text, call->out.data, call->out.len);
-    ssize_t ignored = send(c->fd, text.data, text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)ignored;
+    send_now(c, &text);
     buf_done(&text);
 }
 
@@ -302,6 +337,8 @@ static enum MHD_Result answer_cut_off(struct conn *c)
     (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     (void)MHD_add_response_header(response, "Connection", "close");
+    if (c->thread->server->tls != NULL)
+        (void)MHD_add_response_header(response, HSTS_NAME, HSTS_VALUE);
     enum MHD_Result rc = MHD_queue_response(c->mhd, (unsigned)err_status(ERR_OUTCOME_UNKNOWN), response);
     MHD_destroy_response(response);
     return rc;
@@ -750,8 +787,16 @@ static struct MHD_Daemon *daemon_start(struct http_thread *t, int listen_fd)
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)on_unescape, t},
         {MHD_OPTION_END, 0, NULL},
     };
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, t, MHD_OPTION_ARRAY,
-                            options, MHD_OPTION_END);
+    const struct MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)HTTP_TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)on_certificate_wanted},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
+    bool tls = t->server->tls != NULL;
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL,
+                            on_request, t, MHD_OPTION_ARRAY, options, MHD_OPTION_ARRAY, tls ? tls_options : no_options,
+                            MHD_OPTION_END);
 }
 
 static enum err thread_open(struct http_thread *t, int listen_fd, struct fault *fault)
@@ -780,6 +825,37 @@ static void thread_close(struct http_thread *t)
     call_pool_done(&t->calls);
     buf_done(&t->line);
     loop_close(t->loop);
+}
+
+static void tell_not_after(struct http_server *s)
+{
+    if (s->tls_not_after != NULL)
+        gauge_set(s->tls_not_after, (double)http_tls_not_after_s(s->tls));
+}
+
+static enum err tls_open(struct http_server *s, struct fault *fault)
+{
+    const struct http_server_conf *conf = &s->shared.conf;
+    if (conf->tls_cert_file == NULL)
+        return ERR_OK;
+    enum err e = http_tls_open(conf->tls_cert_file, conf->tls_key_file, &s->tls, fault);
+    if (e != ERR_OK)
+        return e;
+    if (conf->metrics != NULL)
+        s->tls_not_after = metrics_gauge(conf->metrics, "http_server_tls_not_after_seconds",
+                                         "When the certificate that is shown ends, in Unix time", "");
+    tell_not_after(s);
+    return ERR_OK;
+}
+
+enum err http_server_reload_tls(struct http_server *s, struct fault *fault)
+{
+    if (s->tls == NULL)
+        return ERR_OK;
+    enum err e = http_tls_reload(s->tls, fault);
+    if (e == ERR_OK)
+        tell_not_after(s);
+    return e;
 }
 
 static struct gauge *active_gauge(const struct http_server *s, int i)
@@ -811,6 +887,8 @@ static enum err open_all(struct http_server *s, struct fault *fault)
     memset(fds, -1, sizeof fds);
     enum err e = route_table_new(s->shared.conf.routes, &s->shared.routes, fault);
     if (e == ERR_OK)
+        e = tls_open(s, fault);
+    if (e == ERR_OK)
         e = http_listen(s->shared.conf.listen, s->thread_count, fds, &s->port, fault);
     for (; e == ERR_OK && opened < s->thread_count; opened++) {
         s->threads[opened].server = s;
@@ -827,6 +905,8 @@ static enum err check_conf(const struct http_server_conf *conf, struct fault *fa
 {
     if (conf->threads < 1 || conf->threads > THREADS_MAX)
         return fault_set(fault, ERR_CONF, "an HTTP server has 1 to %d threads, not %d", THREADS_MAX, conf->threads);
+    if ((conf->tls_cert_file == NULL) != (conf->tls_key_file == NULL))
+        return fault_set(fault, ERR_CONF, "HTTPS needs a certificate and its key, not one of them");
     for (const struct http_route *r = conf->routes; r->path != NULL; r++)
         if (r->who != WHO_ANYONE && conf->verifier == NULL)
             return fault_set(fault, ERR_BUG, "route \"%s\" needs a token, but nobody can verify it", r->path);
@@ -878,6 +958,7 @@ void http_server_close(struct http_server *s)
         thread_close(&s->threads[i]);
     route_table_free(s->shared.routes);
     account_close(s->shared.metrics);
+    http_tls_close(s->tls);
     pthread_cond_destroy(&s->quieter);
     pthread_mutex_destroy(&s->mutex);
     mem_free(s->threads);

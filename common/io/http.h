@@ -121,7 +121,9 @@ void call_finish(struct call *call, enum err e);
 struct loop *call_loop(struct call *call);
 
 struct http_server_conf {
-    const char *listen;              /* "127.0.0.1:8080" */
+    const char *listen;        /* "127.0.0.1:8080" */
+    const char *tls_cert_file; /* PEM, the chain after it; with its key: this server speaks HTTPS and nothing else */
+    const char *tls_key_file;
     int threads;                     /* loops; 1..64 */
     const struct http_route *routes; /* ends with a NULL path */
     struct token_verifier *verifier; /* NULL: routes of WHO_ANYONE only */
@@ -143,6 +145,9 @@ MUST_CHECK enum err http_server_open(const struct http_server_conf *conf, struct
  * the threads. Returns the number of calls that were cut off. */
 int http_server_drain(struct http_server *s, int timeout_ms);
 void http_server_close(struct http_server *s);
+/* Reads the certificate and key again, for connections made from now on; any thread. What is wrong with them leaves the ones
+ * before. ERR_OK, too, when it speaks plain HTTP. */
+MUST_CHECK enum err http_server_reload_tls(struct http_server *s, struct fault *fault);
 int http_server_port(const struct http_server *s); /* the bound port; for tests that listen on :0 */
 void *call_local(struct call *call);
 int http_calls_in_flight(struct http_server *s);
