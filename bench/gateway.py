@@ -70,7 +70,8 @@ def gateway(folder):
     with open(path, "w", encoding="ascii") as out:
         json.dump(conf, out)
     settings = {"LISTEN": f"127.0.0.1:{GATEWAY}", "OPERATOR_LISTEN": f"127.0.0.1:{GATEWAY + 1000}", "LIMITS": "off",
-                "HTTP_THREADS": "1", "JWKS_FILE": str(m.RUN_DIR / "jwks.json")}
+                "HTTP_THREADS": "1", "JWKS_FILE": str(m.RUN_DIR / "jwks.json"),
+                "KAFKA_BROKERS": f"127.0.0.1:{m.port(11)}"}
     return start([m.ROOT / "build/release/bin/gateway", "--config", path], GATEWAY, env=os.environ | settings)
 
 

@@ -11,6 +11,7 @@ const struct conf_setting GATEWAY_SETTINGS[] = {
     {"JWKS_FILE", CONF_FILE, AT(jwks_file), CONF_REQUIRED, NULL, 0, 0, "the public keys that tokens are checked with"},
     {"TLS_CERT_FILE", CONF_FILE, AT(tls_cert_file), 0, NULL, 0, 0, "PEM: certificate and chain; with it LISTEN speaks HTTPS only"},
     {"TLS_KEY_FILE", CONF_FILE, AT(tls_key_file), 0, NULL, 0, 0, "PEM: its private key; both files are read again at SIGHUP"},
+    {"KAFKA_BROKERS", CONF_TEXT, AT(kafka_brokers), CONF_REQUIRED, NULL, 0, 0, "host:port, comma separated: from there it hears which sessions have ended"},
     {"LOG_LEVEL", CONF_TEXT, AT(log_level_text), 0, "info", 0, 0, "debug, info (with a line a request), warn or error"},
     {"HTTP_THREADS", CONF_INT, AT(threads), 0, "2", 1, 64, "loops, each with its own connections to the services"},
     {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no cap an address, 512 connections to an instance"},

@@ -9,7 +9,7 @@
 #include "io/log.h"
 
 struct gateway_conf {
-    const char *listen, *operator_listen, *jwks_file, *log_level_text, *tls_cert_file, *tls_key_file;
+    const char *listen, *operator_listen, *jwks_file, *kafka_brokers, *log_level_text, *tls_cert_file, *tls_key_file;
     int64_t threads, upstream_connections_max;
     bool limits;
 

@@ -7,8 +7,9 @@
 #include "gateway/conf.h"
 #include "gateway/proxy.h"
 #include "svc/process.h"
+#include "svc/revocations.h"
 
-enum { DRAIN_MS = 9000, TOKENS_REMEMBERED = 4096, CLIENTS_MAX = 4096, PER_ADDRESS_MAX = 256 };
+enum { DRAIN_MS = 8500, KAFKA_END_MS = 500, TOKENS_REMEMBERED = 4096, CLIENTS_MAX = 4096, PER_ADDRESS_MAX = 256 };
 
 struct gateway {
     struct arena arena;
@@ -17,6 +18,7 @@ struct gateway {
     struct log *log;
     struct metrics *metrics;
     struct token_verifier *verifier;
+    struct revocations *revocations;
     struct http_server *server;
     struct process *process;
     bool keys_fail; /* the last reading of JWKS_FILE did */
@@ -28,6 +30,12 @@ static bool ask_keys(void *arg, char *ret_state, size_t cap)
     size_t count = token_key_count(g->verifier);
     snprintf(ret_state, cap, "%zu keys", count);
     return count > 0;
+}
+
+static bool ask_revocations(void *arg, char *ret_state, size_t cap)
+{
+    const struct gateway *g = arg;
+    return revocations_state(g->revocations, ret_state, cap);
 }
 
 static bool ask_services(void *arg, char *ret_state, size_t cap)
@@ -81,6 +89,8 @@ static enum err read_settings(struct gateway *g, int argc, char **argv)
 
 static enum err open_server(struct gateway *g, struct fault *fault)
 {
+    if (!revocations_await(g->revocations, REVOCATIONS_AWAIT_MS))
+        log_warn(g->log, "serving though sessions that ended may not be known yet: see revocations in /readyz?verbose");
     const struct http_server_conf server = {
         .listen = g->conf.listen,
         .tls_cert_file = g->conf.tls_cert_file,
@@ -102,6 +112,18 @@ static enum err open_server(struct gateway *g, struct fault *fault)
     return http_server_open(&server, &g->server, fault);
 }
 
+static enum err open_revocations(struct gateway *g, struct fault *fault)
+{
+    const struct revocations_conf revocations = {
+        .kafka = {.brokers = g->conf.kafka_brokers, .client_id = "gateway"},
+        .topic = REVOCATIONS_TOPIC,
+        .verifier = g->verifier,
+        .log = g->log,
+        .metrics = g->metrics,
+    };
+    return revocations_open(&revocations, &g->revocations, fault);
+}
+
 static void serve(struct gateway *g)
 {
     log_info(g->log, "listening on %s%s, %zu routes%s", g->conf.listen,
@@ -117,6 +139,7 @@ static enum err run(struct gateway *g, struct fault *fault)
 {
     const struct process_check checks[] = {
         {.name = "keys", .needed = true, .ask = ask_keys, .arg = g},
+        {.name = "revocations", .needed = false, .ask = ask_revocations, .arg = g},
         {.name = "services", .needed = false, .ask = ask_services, .arg = g},
         {.name = NULL},
     };
@@ -131,6 +154,8 @@ static enum err run(struct gateway *g, struct fault *fault)
     };
     enum err e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);
     if (e == ERR_OK)
+        e = open_revocations(g, fault);
+    if (e == ERR_OK)
         e = process_open(&process, &g->process, fault);
     if (e == ERR_OK)
         e = open_server(g, fault);
@@ -138,6 +163,7 @@ static enum err run(struct gateway *g, struct fault *fault)
         serve(g);
     http_server_close(g->server);
     process_close(g->process);
+    revocations_close(g->revocations);
     token_verifier_close(g->verifier);
     return e;
 }
@@ -159,5 +185,8 @@ int main(int argc, char **argv)
         log_close(g.log);
     }
     arena_done(&g.arena);
-    return e == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = e == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (!kafka_await_destroyed(KAFKA_END_MS))
+        _exit(status); /* librdkafka still takes its handle down: exit's handlers would run under its feet */
+    return status;
 }

@@ -166,6 +166,19 @@ static const rd_kafka_metadata_topic_t *topic_find(const rd_kafka_metadata_t *md
     return NULL;
 }
 
+enum err kafka_handle_partitions(struct kafka_handle *h, const char *topic, int timeout_ms, int *ret_count,
+                                 struct fault *fault)
+{
+    const rd_kafka_metadata_t *md;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(h->rk, 1, NULL, &md, timeout_ms);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_handle_fail(h, code, "ask kafka for its topics", fault);
+    const rd_kafka_metadata_topic_t *t = topic_find(md, topic);
+    *ret_count = t != NULL ? t->partition_cnt : 0;
+    rd_kafka_metadata_destroy(md);
+    return ERR_OK;
+}
+
 static bool topic_is_ready(const rd_kafka_metadata_topic_t *t)
 {
     for (int i = 0; i < t->partition_cnt; i++)

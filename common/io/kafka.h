@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -86,6 +87,15 @@ struct kafka_assignment {
 /* Replaces the whole assignment; reading starts at next_offset of each. */
 MUST_CHECK enum err kafka_assign(struct kafka_consumer *c, const struct kafka_assignment *list, size_t count,
                                  struct fault *fault);
+
+/* How many partitions the topic has now; 0: there is no such topic. One question, answered within timeout_ms or failed: also a
+ * way to learn whether Kafka is there. */
+MUST_CHECK enum err kafka_consumer_partitions(struct kafka_consumer *c, const char *topic, int timeout_ms,
+                                              int *ret_count, struct fault *fault);
+/* Where to read partitions 0 to count - 1 of the topic, so that no committed record written at `since` or later is missed (by
+ * the time that its producer gave it). For kafka_assign; the list is the caller's, of `count`. */
+MUST_CHECK enum err kafka_consumer_since(struct kafka_consumer *c, const char *topic, time_us_t since, int count,
+                                         int timeout_ms, struct kafka_assignment *ret_list, struct fault *fault);
 
 enum kafka_poll { KAFKA_MESSAGE, KAFKA_NOTHING, KAFKA_CAUGHT_UP, KAFKA_PARTITION_STOPPED, KAFKA_TROUBLE };
 struct kafka_message {

@@ -86,6 +86,54 @@ enum err kafka_assign(struct kafka_consumer *c, const struct kafka_assignment *l
     return kafka_handle_fail(&c->handle, code, "assign partitions", fault);
 }
 
+enum err kafka_consumer_partitions(struct kafka_consumer *c, const char *topic, int timeout_ms, int *ret_count,
+                                   struct fault *fault)
+{
+    return kafka_handle_partitions(&c->handle, topic, timeout_ms, ret_count, fault);
+}
+
+static enum err end_ask(struct kafka_consumer *c, const char *topic, int partition, mono_ns_t deadline,
+                        int64_t *ret_end, struct fault *fault)
+{
+    int64_t low;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->handle.rk, topic, partition, &low, ret_end,
+                                                                kafka_left_ms(deadline));
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? ERR_OK
+                                              : kafka_handle_fail(&c->handle, code, "ask for a topic's end", fault);
+}
+
+static enum err times_ask(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, mono_ns_t deadline,
+                          struct fault *fault)
+{
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(c->handle.rk, list, kafka_left_ms(deadline));
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+        code = list->elems[i].err;
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? ERR_OK
+                                              : kafka_handle_fail(&c->handle, code, "ask for offsets of a time", fault);
+}
+
+/* The ends are asked for first: where no record is that young yet, reading from an end asked for afterwards would miss what
+ * came in between. */
+enum err kafka_consumer_since(struct kafka_consumer *c, const char *topic, time_us_t since, int count, int timeout_ms,
+                              struct kafka_assignment *ret_list, struct fault *fault)
+{
+    mono_ns_t deadline = kafka_deadline(timeout_ms);
+    rd_kafka_topic_partition_list_t *times = rd_kafka_topic_partition_list_new(count);
+    enum err e = ERR_OK;
+    for (int p = 0; p < count && e == ERR_OK; p++) {
+        ret_list[p] = (struct kafka_assignment){topic, p, 0};
+        e = end_ask(c, topic, p, deadline, &ret_list[p].next_offset, fault);
+        rd_kafka_topic_partition_list_add(times, topic, p)->offset = since / 1000;
+    }
+    if (e == ERR_OK)
+        e = times_ask(c, times, deadline, fault);
+    for (int p = 0; p < count && e == ERR_OK; p++)
+        if (times->elems[p].offset >= 0)
+            ret_list[p].next_offset = times->elems[p].offset;
+    rd_kafka_topic_partition_list_destroy(times);
+    return e;
+}
+
 static const struct part *part_find(const struct kafka_consumer *c, const rd_kafka_message_t *m)
 {
     const char *topic = m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "";

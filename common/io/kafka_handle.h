@@ -42,6 +42,10 @@ enum err kafka_handle_fail(struct kafka_handle *h, rd_kafka_resp_err_t code, con
 /* The same from librdkafka's error object, which it destroys; ERR_OK for NULL. */
 enum err kafka_handle_check(struct kafka_handle *h, rd_kafka_error_t *error, const char *what, struct fault *fault);
 
+/* Among all topics, asked once: asking for one by name could make the broker create it, its way. 0: there is none so called. */
+enum err kafka_handle_partitions(struct kafka_handle *h, const char *topic, int timeout_ms, int *ret_count,
+                                 struct fault *fault);
+
 static inline mono_ns_t kafka_deadline(int timeout_ms)
 {
     return clock_mono_ns() + timeout_ms * NS_PER_MS;

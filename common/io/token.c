@@ -22,6 +22,7 @@
 
 #include "io/conf.h"
 #include "io/json.h"
+#include "io/token_denied.h"
 
 #define ISSUER "brokerage"
 #define AUDIENCE "brokerage-api"
@@ -374,6 +375,7 @@ struct token_verifier {
     int64_t reread_after_ns; /* monotonic; when an unknown kid may next cause a reading */
 
     struct cache cache;
+    struct denied *denied;
 };
 
 static struct file_stamp stamp_of(const char *path)
@@ -420,6 +422,7 @@ enum err token_verifier_open(const char *jwks_file, size_t cache_size, struct to
     pthread_rwlock_init(&v->keys_lock, NULL);
     pthread_mutex_init(&v->reading, NULL);
     cache_init(&v->cache, cache_size);
+    v->denied = denied_new();
 
     enum err e = read_keys(v, fault);
     if (e != ERR_OK) {
@@ -434,6 +437,7 @@ void token_verifier_close(struct token_verifier *v)
 {
     if (v == NULL)
         return;
+    denied_free(v->denied);
     cache_done(&v->cache);
     key_set_done(&v->keys);
     pthread_mutex_destroy(&v->reading);
@@ -459,6 +463,16 @@ size_t token_key_count(struct token_verifier *v)
     size_t count = v->keys.count;
     pthread_rwlock_unlock(&v->keys_lock);
     return count;
+}
+
+void token_session_revoke(struct token_verifier *v, struct uuid sid, int64_t until_s)
+{
+    denied_add(v->denied, sid, until_s, clock_now_us() / US_PER_S);
+}
+
+int64_t token_floor_s(struct token_verifier *v)
+{
+    return denied_floor(v->denied);
 }
 
 /* A key of its own for the caller, who frees it; NULL: there is none of that name. */
@@ -685,12 +699,15 @@ enum err token_verify(struct token_verifier *v, struct str token, int64_t now_s,
         return refuse(fault, "can't be read");
 
     struct token_claims claims;
-    if (!cache_find(&v->cache, token, atomic_load(&v->generation), &claims))
-        return verify(v, token, now_s, ret, fault);
-    enum err e = check_times(&claims, now_s, fault);
-    if (e == ERR_OK)
-        *ret = claims;
-    return e;
+    enum err e = cache_find(&v->cache, token, atomic_load(&v->generation), &claims)
+                     ? check_times(&claims, now_s, fault)
+                     : verify(v, token, now_s, &claims, fault);
+    if (e != ERR_OK)
+        return e;
+    if (denied_has(v->denied, claims.sid, claims.iat, now_s))
+        return refuse(fault, "is of a session that has ended");
+    *ret = claims;
+    return ERR_OK;
 }
 
 /* ---- signing ---- */

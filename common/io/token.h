@@ -3,9 +3,10 @@
  * For     auth-svc signs; the gateway and every service verify for themselves. Form, header and claims are pinned here;
  *         OpenSSL turns a JWK into a key, signs and verifies. libjwt writes the claims and no more: 1.10.2 overwrites typ
  *         with "JWT", refuses at+jwt, takes any algorithm a token names and verifies nothing without a key. Verified
- *         tokens are remembered by their text until they expire or the keys change (0.1 us instead of about 100).
+ *         tokens are remembered by their text until they expire or the keys change (0.1 us instead of about 100); that a
+ *         session has ended is asked every time.
  * Owns    a verifier owns its key set; the set in use is swapped whole when JWKS_FILE changes.
- * Threads token_verify, token_sign: any thread at once. One thread calls token_keys_refresh now and then.
+ * Threads token_verify, token_session_revoke, token_sign: any thread at once. One thread calls token_keys_refresh now and then.
  * Fails   ERR_UNAUTHENTICATED with a reason that is safe to show (never the token's text).
  */
 #ifndef IO_TOKEN_H
@@ -35,6 +36,11 @@ void token_verifier_close(struct token_verifier *v);
 /* now in seconds. An unknown kid makes the file be read again, at most once in 10 s. */
 MUST_CHECK enum err token_verify(struct token_verifier *v, struct str token, int64_t now_s, struct token_claims *ret,
                                  struct fault *fault);
+/* From now on tokens of that session are refused, remembered ones too, until until_s: when the last one has expired, so its end
+ * + TOKEN_LIFE_S + TOKEN_LEEWAY_S. With more sessions than token_denied.h has room for, all tokens issued so far are. */
+void token_session_revoke(struct token_verifier *v, struct uuid sid, int64_t until_s);
+/* Tokens issued up to then are refused for want of that room (seconds); 0: none. */
+int64_t token_floor_s(struct token_verifier *v);
 /* Reads the file again if it changed (mtime, size, inode); on failure the last good set stays. */
 MUST_CHECK enum err token_keys_refresh(struct token_verifier *v, struct fault *fault);
 size_t token_key_count(struct token_verifier *v);

@@ -16,7 +16,7 @@ enum {
     DRAIN_CALLS_MS = 4500,
     DRAIN_RELAY_MS = 2000,
     ENVIRONMENT_MAX = 16,
-    CHECKS_MAX = 7,
+    CHECKS_MAX = 8,
 };
 /* Columns are NUMERIC(20,6): whoever changes the scale changes the schemas. */
 _Static_assert(DECIMAL_SCALE == 6, "the schemas' NUMERIC(20,6)");
@@ -159,6 +159,7 @@ static void make_checks(struct running *r)
         {"keys", true, ask_keys, &r->service},
         {"relay", false, ask_relay, &r->service},
         {"subscriber", false, ask_subscriber, &r->service},
+        {"revocations", false, revocations_state, r->service.revocations},
         {.name = NULL},
     };
     memcpy(r->checks, checks, sizeof checks);
@@ -188,6 +189,16 @@ static enum err open_process(struct running *r, struct fault *fault)
 {
     struct service *s = &r->service;
     enum err e = token_verifier_open(r->settings->jwks_file, TOKENS_REMEMBERED, &s->verifier, fault);
+    if (e != ERR_OK)
+        return e;
+    const struct revocations_conf revocations = {
+        .kafka = {.brokers = r->settings->kafka_brokers, .client_id = s->spec->name},
+        .topic = REVOCATIONS_TOPIC,
+        .verifier = s->verifier,
+        .log = s->log,
+        .metrics = s->metrics,
+    };
+    e = revocations_open(&revocations, &s->revocations, fault);
     if (e != ERR_OK)
         return e;
     make_checks(r);
@@ -332,6 +343,8 @@ static enum err open_all(struct running *r, struct fault *fault)
 
     lane_start(s->lane, s->relay, s->subscriber);
     subscriber_start(s->subscriber);
+    if (!revocations_await(s->revocations, REVOCATIONS_AWAIT_MS))
+        log_warn(s->log, "serving though sessions that ended may not be known yet: see revocations in /readyz?verbose");
     e = open_http(r, fault);
     if (e == ERR_OK)
         process_started(r->process);
@@ -370,6 +383,7 @@ static void stop(struct running *r)
     relay_close(s->relay);
     lane_close(s->lane);
     http_server_close(s->server);
+    revocations_close(s->revocations);
     process_close(r->process);
     log_info(s->log, "stopped");
 }

@@ -1,8 +1,8 @@
 /* service.h — a service from its parts: settings in, a running process out. The five mains call service_main.
  *
  * For     main.c: name the parts in a struct service_spec, return service_main(&spec, argc, argv).
- *         Start: settings (all wrong ones named) → log → migrations as owner → keys → lane, waiters, readers → HTTP →
- *         relay, subscriber. Stop (SIGTERM): /readyz 503 → HTTP drained → subscriber → lane → relay → close, within 10 s.
+ *         Start: settings (all wrong ones named) → log → keys, revocations → migrations as owner → lane, relay, subscriber, readers,
+ *         waiters → HTTP. Stop (SIGTERM): /readyz 503 → HTTP drained → subscriber → lane → relay → close, within 10 s.
  * Owns    everything below; parts are valid between spec.open and spec.close.
  * Threads see each part.
  * Fails   exit 1 with every reason on standard error; exit 0 after a clean stop.
@@ -16,6 +16,7 @@
 #include "svc/process.h"
 #include "svc/readers.h"
 #include "svc/relay.h"
+#include "svc/revocations.h"
 #include "svc/subscriber.h"
 #include "svc/waiters.h"
 
@@ -33,6 +34,7 @@ struct service {
     struct log *log;
     struct metrics *metrics;
     struct token_verifier *verifier;
+    struct revocations *revocations;
     struct lane *lane;
     struct relay *relay;
     struct subscriber *subscriber;

@@ -71,7 +71,7 @@ WRONG = {
     "TOPIC_PARTITIONS": "65", "OUTBOX_KEEP_S": "1", "ENVIRONMENT": "A B", "DB_PASSWORD": "hunter2hunter2", "DB_OWNER_PASSWORD_FILE": "/no/such/file",
 }
 WRONG_OF = {
-    "gateway": {**{k: WRONG[k] for k in ("LISTEN", "OPERATOR_LISTEN", "LOG_LEVEL", "HTTP_THREADS", "JWKS_FILE")},
+    "gateway": {**{k: WRONG[k] for k in ("LISTEN", "OPERATOR_LISTEN", "LOG_LEVEL", "HTTP_THREADS", "JWKS_FILE", "KAFKA_BROKERS")},
                 "LIMITS": "maybe", "UPSTREAM_CONNECTIONS_MAX": "0"},
     "auth-svc": {**WRONG, "SIGNING_KEYS_DIR": "/no/such/dir", "PASSWORD_MEMORY_KIB": "8"},
 }
@@ -96,7 +96,7 @@ def test_every_wrong_setting_is_named_at_once(process):
 def test_missing_settings_are_named_and_help_explains(process):
     done = run(process, {})
     assert done.returncode == 1
-    for name in ["JWKS_FILE"] + ([] if process == "gateway" else ["DB_URL", "DB_OWNER_URL", "KAFKA_BROKERS"]):
+    for name in ["JWKS_FILE", "KAFKA_BROKERS"] + ([] if process == "gateway" else ["DB_URL", "DB_OWNER_URL"]):
         assert name in done.stderr
     told = run(process, {}, "--help")
     assert told.returncode == 0 and "LISTEN" in told.stdout
@@ -104,7 +104,7 @@ def test_missing_settings_are_named_and_help_explains(process):
 
 def test_a_taken_port_is_told(tmp_path):
     taken = f"127.0.0.1:{house.PORT_BASE}"
-    done = run("gateway", {"LISTEN": taken, "OPERATOR_LISTEN": f"127.0.0.1:{house.PORT_BASE + 990}", "JWKS_FILE": str(house.RUN_DIR / "jwks.json")},
+    done = run("gateway", {"LISTEN": taken, "OPERATOR_LISTEN": f"127.0.0.1:{house.PORT_BASE + 990}", "JWKS_FILE": str(house.RUN_DIR / "jwks.json"), "KAFKA_BROKERS": "127.0.0.1:1"},
                "--config", str(house.RUN_DIR / "conf/gateway.json"))
     assert done.returncode == 1 and str(house.PORT_BASE) in done.stderr + done.stdout
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "io/token.h"
+#include "support/need_env.h"
 #include "support/raw_http.h"
 #include "unit/unit.h"
 
@@ -176,6 +177,7 @@ static int open_world(void **state)
     set("LISTEN", arena_printf(&world.arena, "127.0.0.1:%d", world.port));
     set("OPERATOR_LISTEN", arena_printf(&world.arena, "127.0.0.1:%d", world.operator_port));
     set("JWKS_FILE", path_of("jwks.json"));
+    set("KAFKA_BROKERS", need_env("TEST_KAFKA_BROKERS"));
     set("HTTP_THREADS", "2");
     set("LIMITS", "on");
     return 0;

@@ -817,6 +817,56 @@ static void threads_verify_while_keys_rotate(void **state)
     token_verifier_close(s.verifier);
 }
 
+/* ---- sessions that end ---- */
+
+static struct uuid sid_of_payload(void)
+{
+    struct uuid sid;
+    assert_true(uuid_parse(str_of(SID), &sid));
+    return sid;
+}
+
+static void a_token_of_an_ended_session_is_refused_remembered_or_not(void **state)
+{
+    (void)state;
+    static const size_t CACHES[] = {64, 0};
+    for (size_t i = 0; i < LENGTH_OF(CACHES); i++) {
+        struct token_verifier *v = open_verifier(CACHES[i]);
+        struct fault fault = {0};
+        struct buf token, others;
+        buf_init(&token);
+        buf_init(&others);
+        mint(&token, key1, HEADER, PAYLOAD);
+        mint(&others, key1, HEADER,
+             "{\"iss\":\"brokerage\",\"aud\":\"brokerage-api\",\"sub\":\"17\",\"sid\":\"" JTI "\",\"jti\":\"" JTI
+             "\",\"role\":\"ADMIN\"," TIMES "}");
+        assert_int_equal(verify_at(v, &token, NOW_S, NULL), ERR_OK);
+        token_session_revoke(v, sid_of_payload(), NOW_S + 630);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(verify_at(v, &token, NOW_S, &fault), ERR_UNAUTHENTICATED);
+            assert_string_equal(fault.why, "the access token is of a session that has ended");
+            assert_int_equal(verify_at(v, &others, NOW_S, NULL), ERR_OK);
+        }
+        assert_int_equal(token_floor_s(v), 0);
+        buf_done(&token);
+        buf_done(&others);
+        token_verifier_close(v);
+    }
+}
+
+static void a_session_that_ended_before_its_token_is_first_seen_is_refused_too(void **state)
+{
+    (void)state;
+    struct token_verifier *v = open_verifier(64);
+    struct buf token;
+    buf_init(&token);
+    mint(&token, key1, HEADER, PAYLOAD);
+    token_session_revoke(v, sid_of_payload(), NOW_S + 630);
+    assert_int_equal(verify_at(v, &token, NOW_S, NULL), ERR_UNAUTHENTICATED);
+    buf_done(&token);
+    token_verifier_close(v);
+}
+
 /* ---- signing ---- */
 
 static void write_key(const char *dir, const char *file, EVP_PKEY *key, int age_s)
@@ -1018,6 +1068,8 @@ int main(void)
         cmocka_unit_test(an_unknown_kid_makes_the_file_be_read_again_but_not_at_once_twice),
         cmocka_unit_test(the_last_good_keys_stay_when_the_file_goes_bad),
         cmocka_unit_test(threads_verify_while_keys_rotate),
+        cmocka_unit_test(a_token_of_an_ended_session_is_refused_remembered_or_not),
+        cmocka_unit_test(a_session_that_ended_before_its_token_is_first_seen_is_refused_too),
         cmocka_unit_test(what_is_signed_is_verified),
         cmocka_unit_test(claims_that_nobody_would_take_are_not_signed),
         cmocka_unit_test(the_newest_key_signs_once_it_is_ninety_seconds_old),
