@@ -104,7 +104,7 @@ static int64_t end_of(const struct session_revoked *e, time_us_t now)
     return (e->at < latest ? e->at : latest) / US_PER_S + 1 + DENIED_S;
 }
 
-static void revoke(struct revocations *r, const struct session_revoked *e)
+static void deny(struct revocations *r, const struct session_revoked *e)
 {
     time_us_t now = clock_now_us();
     for (size_t i = 0; i < e->sid_count; i++)
@@ -122,13 +122,13 @@ static enum err apply(struct revocations *r, struct event *event, struct arena *
         return e;
     e = session_revoked_decode(event->data, arena, &revoked, fault);
     if (e == ERR_OK)
-        revoke(r, &revoked);
+        deny(r, &revoked);
     return e;
 }
 
 static void take(struct revocations *r, const struct kafka_message *m)
 {
-    struct event event = {.topic = r->conf.topic, .raw = m->value};
+    struct event event = {.topic = r->conf.topic, .partition = m->partition, .offset = m->offset, .raw = m->value};
     struct arena arena;
     struct fault fault = {.err = ERR_OK};
     arena_init(&arena);
