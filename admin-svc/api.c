@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "store.h"
+#include "svc/audit.h"
 
 #define MATCHES_PATH "/api/v1/admin/matches"
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200 };
@@ -400,5 +401,6 @@ const struct http_route ADMIN_SVC_ROUTES[] = {
     {HTTP_GET, MATCHES_PATH, WHO_ADMIN, on_list, 0},
     {HTTP_GET, MATCHES_PATH "/{id}", WHO_ADMIN, on_get, 0},
     {HTTP_POST, "/api/v1/admin/orders/{id}/match", WHO_ADMIN, on_match_order, ROUTE_IDEMPOTENT | ROUTE_OPTIONAL_BODY},
+    AUDIT_ROUTE,
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

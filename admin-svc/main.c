@@ -1,4 +1,5 @@
 /* admin-svc — matching, and the admins' view of the whole. */
+#include "admin-svc/checks.h"
 #include "admin-svc/migrations.h"
 #include "api.h"
 #include "commands.h"
@@ -15,6 +16,7 @@ int main(int argc, char **argv)
         .ops = &ADMIN_SVC_OPS,
         .routes = ADMIN_SVC_ROUTES,
         .migrations = ADMIN_SVC_MIGRATIONS,
+        .checks = ADMIN_SVC_CHECKS,
         .reread = api_reread,
         .settings_size = sizeof(struct service_settings),
         .open = api_open,

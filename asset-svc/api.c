@@ -8,6 +8,7 @@
 #include "books.h"
 #include "commands.h"
 #include "store.h"
+#include "svc/audit.h"
 #include "svc/customers.h"
 
 #define ASSETS_PATH "/api/v1/assets"
@@ -454,5 +455,6 @@ const struct http_route ASSET_SVC_ROUTES[] = {
     {HTTP_GET, ASSETS_PATH "/{assetName}", WHO_USER, on_get, 0},
     {HTTP_GET, ASSETS_PATH "/{assetName}/entries", WHO_USER, on_entries, ROUTE_CSV},
     {HTTP_POST, "/api/v1/orders/estimate", WHO_USER, on_estimate, 0},
+    AUDIT_ROUTE,
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

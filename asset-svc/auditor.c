@@ -4,6 +4,9 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "asset-svc/checks.h"
+#include "svc/audit.h"
+
 enum { OPEN_TIMEOUT_MS = 2000 };
 
 struct auditor {
@@ -15,53 +18,33 @@ struct auditor {
     pthread_mutex_t mutex;
     pthread_cond_t stopped;
     bool stopping;
-    time_us_t from; /* where the next look begins; 0: at the first line */
+    time_us_t from; /* where the next look begins */
     mono_ns_t next_whole;
 };
 
-/* Accounts with a journal line since $1: what is reserved, what the last line says, and the line before it. */
-static const struct db_stmt CHECK_RECENT = {
-    "auditor_recent",
-    "WITH touched AS (SELECT DISTINCT owner, asset FROM journal WHERE at >= $1) "
-    "SELECT 'usable is not within size' AS what, a.owner, a.asset FROM touched t JOIN account a USING (owner, asset) "
-    "WHERE a.owner > 0 AND NOT (0 <= a.usable AND a.usable <= a.size) "
-    "UNION ALL SELECT 'reserved is not the sum of open reservations', a.owner, a.asset "
-    "FROM touched t JOIN account a USING (owner, asset) WHERE a.owner > 0 AND a.size - a.usable <> "
-    "(SELECT coalesce(sum(r.reserved), 0) FROM reservation r "
-    "WHERE r.customer_id = a.owner AND r.asset = a.asset AND r.state = 'OPEN') "
-    "UNION ALL SELECT 'the balance is not the last line of its journal', a.owner, a.asset "
-    "FROM touched t JOIN account a USING (owner, asset) "
-    "LEFT JOIN journal j ON j.owner = a.owner AND j.asset = a.asset AND j.version = a.version "
-    "WHERE (j.size, j.usable) IS DISTINCT FROM (a.size, a.usable) "
-    "UNION ALL SELECT 'an entry does not sum to zero', min(owner), asset FROM journal WHERE at >= $1 "
-    "GROUP BY entry_id, asset HAVING sum(amount) <> 0 LIMIT 20",
-};
-static const struct db_stmt CHECK_WHOLE = {
-    "auditor_whole",
-    "SELECT 'the accounts do not sum to zero' AS what, 0::bigint, asset FROM account GROUP BY asset HAVING sum(size) "
-    "<> 0 "
-    "UNION ALL SELECT 'the balance is not the sum of its journal', a.owner, a.asset FROM account a "
-    "LEFT JOIN (SELECT owner, asset, sum(amount) AS amount, sum(usable_amount) AS usable_amount, count(*) AS lines "
-    "FROM journal GROUP BY owner, asset) j USING (owner, asset) "
-    "WHERE (coalesce(j.amount, 0), coalesce(j.usable_amount, 0), coalesce(j.lines, 0)) "
-    "IS DISTINCT FROM (a.size, a.usable, a.version) LIMIT 20",
-};
-
-static int report(struct auditor *a, const struct db_rows *rows)
+/* How many are broken. */
+static int report(struct auditor *a, const struct audit_report *found)
 {
-    for (int r = 0; r < db_count(rows); r++)
-        log_error(a->log, "the books are wrong: %s: owner %lld, %s", db_text(rows, r, 0), (long long)db_i64(rows, r, 1),
-                  db_text(rows, r, 2));
-    return db_count(rows);
+    int broken = 0;
+    for (size_t i = 0; i < found->count; i++) {
+        const struct audit_finding *finding = &found->findings[i];
+        if (!finding->asked) {
+            log_warn(a->log, "the auditor: %s: %s", finding->check->name, finding->detail);
+        } else if (!finding->ok) {
+            log_error(a->log, "the books are wrong: %s: %s", finding->check->name, finding->detail);
+            broken++;
+        }
+    }
+    return broken;
 }
 
-/* Every statement sees one snapshot. -1: it could not be asked. */
-static int check(struct auditor *a, const struct db_stmt *stmt, const struct db_args *args)
+/* -1: it could not be asked. */
+static int check(struct auditor *a, const struct audit_scope *scope, struct arena *arena)
 {
-    CLEANUP_ROWS struct db_rows *rows = NULL;
+    struct audit_report *found = ARENA_NEW(arena, struct audit_report);
     struct fault fault;
-    if (db_query(a->db, stmt, args, &rows, &fault) == ERR_OK)
-        return report(a, rows);
+    if (audit_run(a->db, ASSET_SVC_CHECKS, NULL, scope, arena, found, &fault) == ERR_OK)
+        return report(a, found);
     log_warn(a->log, "the auditor could not look: %s", fault.why);
     return -1;
 }
@@ -83,17 +66,17 @@ static void look(struct auditor *a)
     struct arena arena;
     arena_init(&arena);
     time_us_t now = clock_now_us();
-    struct db_args since = db_args(&arena);
-    db_arg_time(&since, a->from);
-    int found = check(a, &CHECK_RECENT, &since);
+    bool whole = clock_mono_ns() >= a->next_whole;
+    struct audit_scope scope = AUDIT_WHOLE;
+    if (!whole) {
+        scope.since = a->from;
+        scope.changed_only = true;
+    }
+    int found = check(a, &scope, &arena);
     if (found >= 0)
         a->from = now - AUDITOR_OVERLAP_S * US_PER_S;
-
-    if (found >= 0 && clock_mono_ns() >= a->next_whole) {
-        int whole = check(a, &CHECK_WHOLE, &(struct db_args){.count = 0});
-        found = whole < 0 ? whole : found + whole;
+    if (found >= 0 && whole)
         a->next_whole = clock_mono_ns() + AUDITOR_WHOLE_EVERY_S * NS_PER_S;
-    }
     if (found >= 0) {
         gauge_set(a->violations, found);
         gauge_set(a->checked_at, (double)now / 1e6);

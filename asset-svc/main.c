@@ -1,5 +1,6 @@
 /* asset-svc — the books: what every customer has, and what is set aside. */
 #include "api.h"
+#include "asset-svc/checks.h"
 #include "asset-svc/migrations.h"
 #include "auditor.h"
 #include "commands.h"
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
         .ops = &ASSET_SVC_OPS,
         .routes = ASSET_SVC_ROUTES,
         .migrations = ASSET_SVC_MIGRATIONS,
+        .checks = ASSET_SVC_CHECKS,
         .settings_size = sizeof(struct service_settings),
         .open = open_auditor,
         .close = close_auditor,

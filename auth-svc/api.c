@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "password_rule.h"
 #include "store.h"
+#include "svc/audit.h"
 
 #define AUTH_PATH "/api/v1/auth"
 
@@ -358,5 +359,6 @@ const struct http_route AUTH_SVC_ROUTES[] = {
     {HTTP_POST, AUTH_PATH "/login", WHO_ANYONE, on_login, 0},
     {HTTP_GET, AUTH_PATH "/me", WHO_USER, on_me, 0},
     {HTTP_GET, "/.well-known/jwks.json", WHO_ANYONE, on_jwks, 0},
+    AUDIT_ROUTE,
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

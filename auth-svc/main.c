@@ -1,5 +1,6 @@
 /* auth-svc — who is who: users, sessions, access tokens and their keys. */
 #include "api.h"
+#include "auth-svc/checks.h"
 #include "auth-svc/migrations.h"
 #include "auth.h"
 #include "commands.h"
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
         .ops = &AUTH_SVC_OPS,
         .routes = AUTH_SVC_ROUTES,
         .migrations = AUTH_SVC_MIGRATIONS,
+        .checks = AUTH_SVC_CHECKS,
         .reread = api_reread,
         .settings = AUTH_SVC_SETTINGS,
         .settings_size = sizeof(struct auth_settings),

@@ -1,6 +1,6 @@
 # Run as `cmake -DNAME=order-svc -DOUT=<folder> -P`: turns the .sql files named in OUT/migrations.list into OUT/migrations.{c,h}.
-# Each file becomes an array of bytes: no quoting to get wrong, no limit on a literal's length.
 cmake_minimum_required(VERSION 3.25)
+include("${CMAKE_CURRENT_LIST_DIR}/embed_text.cmake")
 file(READ "${OUT}/migrations.list" files)
 string(TOUPPER "${NAME}_MIGRATIONS" array)
 string(REPLACE "-" "_" array "${array}")
@@ -21,14 +21,8 @@ foreach(file IN LISTS files)
     endif()
     set(last ${version})
 
-    file(READ "${file}" hex HEX)
-    string(REGEX REPLACE "(..)" "'\\\\x\\1'," bytes "${hex}")
-    if(bytes MATCHES "x00'")
-        message(FATAL_ERROR "${file}: has a NUL byte")
-    endif()
-    string(REPEAT "......." 16 line) # one byte is seven characters here
-    string(REGEX REPLACE "(${line})" "\\1\n    " bytes "${bytes}")
-    string(APPEND texts "static const char SQL_${digits}[] = {\n    ${bytes}0\n};\n\n")
+    embed_text("${file}" SQL_${digits} text)
+    string(APPEND texts "${text}")
     string(APPEND rows "    {.version = ${version}, .name = \"${title}\", .sql = SQL_${digits}},\n")
 endforeach()
 

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "store.h"
+#include "svc/audit.h"
 #include "svc/customers.h"
 
 #define ORDERS_PATH "/api/v1/orders"
@@ -508,5 +509,6 @@ const struct http_route ORDER_SVC_ROUTES[] = {
     {HTTP_GET, ORDERS_PATH "/{id}/history", WHO_USER, on_history, 0},
     {HTTP_DELETE, ORDERS_PATH "/{id}", WHO_USER, on_cancel, 0},
     {HTTP_DELETE, ORDERS_PATH, WHO_USER, on_cancel_all, 0},
+    AUDIT_ROUTE,
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

@@ -2,6 +2,7 @@
 #include "api.h"
 #include "commands.h"
 #include "events.h"
+#include "order-svc/checks.h"
 #include "order-svc/migrations.h"
 
 int main(int argc, char **argv)
@@ -15,6 +16,7 @@ int main(int argc, char **argv)
         .ops = &ORDER_SVC_OPS,
         .routes = ORDER_SVC_ROUTES,
         .migrations = ORDER_SVC_MIGRATIONS,
+        .checks = ORDER_SVC_CHECKS,
         .reread = api_reread,
         .settings_size = sizeof(struct service_settings),
         .open = api_open,

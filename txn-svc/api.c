@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "store.h"
+#include "svc/audit.h"
 #include "svc/customers.h"
 
 #define TRANSACTIONS_PATH "/api/v1/transactions"
@@ -292,5 +293,6 @@ const struct http_route TXN_SVC_ROUTES[] = {
     {HTTP_POST, TRANSACTIONS_PATH "/withdrawals", WHO_USER, on_withdraw, ROUTE_IDEMPOTENT},
     {HTTP_GET, TRANSACTIONS_PATH, WHO_USER, on_list, 0},
     {HTTP_GET, TRANSACTIONS_PATH "/{id}", WHO_USER, on_get, 0},
+    AUDIT_ROUTE,
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},
 };

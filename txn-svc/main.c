@@ -2,6 +2,7 @@
 #include "api.h"
 #include "commands.h"
 #include "events.h"
+#include "txn-svc/checks.h"
 #include "txn-svc/migrations.h"
 
 int main(int argc, char **argv)
@@ -15,6 +16,7 @@ int main(int argc, char **argv)
         .ops = &TXN_SVC_OPS,
         .routes = TXN_SVC_ROUTES,
         .migrations = TXN_SVC_MIGRATIONS,
+        .checks = TXN_SVC_CHECKS,
         .reread = api_reread,
         .settings_size = sizeof(struct service_settings),
         .open = api_open,

@@ -104,6 +104,8 @@ bool db_bool(const struct db_rows *r, int row, int col);
 struct uuid db_uuid(const struct db_rows *r, int row, int col); /* nil for NULL */
 decimal_t db_decimal(const struct db_rows *r, int row, int col);
 time_us_t db_time(const struct db_rows *r, int row, int col);
+int db_columns(const struct db_rows *r);
+const char *db_column(const struct db_rows *r, int col); /* its name; borrowed */
 int64_t db_affected(const struct db_rows *r);
 void db_rows_free(struct db_rows *r);
 static inline void db_rows_cleanup_(struct db_rows **r)

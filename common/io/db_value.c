@@ -215,6 +215,17 @@ time_us_t db_time(const struct db_rows *r, int row, int col)
     return v;
 }
 
+int db_columns(const struct db_rows *r)
+{
+    return PQnfields(result(r));
+}
+
+const char *db_column(const struct db_rows *r, int col)
+{
+    assert(col < PQnfields(result(r)));
+    return PQfname(result(r), col);
+}
+
 int64_t db_affected(const struct db_rows *r)
 {
     int64_t v = 0;

@@ -10,8 +10,11 @@
 #ifndef SVC_SERVICE_H
 #define SVC_SERVICE_H
 
+#include <stdatomic.h>
+
 #include "io/conf.h"
 #include "io/migrate.h"
+#include "svc/audit_check.h"
 #include "svc/lane.h"
 #include "svc/process.h"
 #include "svc/readers.h"
@@ -41,7 +44,8 @@ struct service {
     struct waiters *waiters;
     struct readers *readers;
     struct http_server *server;
-    void *app; /* what spec.open made; NULL without it */
+    atomic_bool auditing; /* GET /admin/audit is under way */
+    void *app;            /* what spec.open made; NULL without it */
 };
 /* call->app is the struct service in every handler; this is what spec.open made. */
 static inline struct service *call_service(const struct call *call)
@@ -58,7 +62,8 @@ struct service_spec {
     const struct lane_ops *ops;
     const struct http_route *routes; /* ends with a NULL path */
     const struct migration *migrations;
-    waiters_reread *reread;              /* app argument: the struct service */
+    const struct audit_check *checks; /* what it answers for in GET /admin/audit; ends with a NULL name; may be NULL */
+    waiters_reread *reread;           /* app argument: the struct service */
     const struct conf_setting *settings; /* the service's own, ended by a NULL name; NULL: none */
     size_t settings_size;                /* of the struct that begins with struct service_settings */
     /* After migrations and before the lane starts: makes service->app (lane_ops' batch->app is the struct service). May be NULL. */

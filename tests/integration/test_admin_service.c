@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "admin-svc/api.h"
+#include "admin-svc/checks.h"
 #include "admin-svc/commands.h"
 #include "admin-svc/events.h"
 #include "admin-svc/migrations.h"
 #include "events/asset_event.h"
+#include "support/audit.h"
 #include "support/schema.h"
 #include "support/stand.h"
 #include "unit/unit.h"
@@ -23,6 +25,7 @@ static const struct service_spec SPEC = {
     .ops = &ADMIN_SVC_OPS,
     .routes = ADMIN_SVC_ROUTES,
     .migrations = ADMIN_SVC_MIGRATIONS,
+    .checks = ADMIN_SVC_CHECKS,
     .reread = api_reread,
     .open = api_open,
     .close = api_close,
@@ -406,11 +409,48 @@ static void a_dry_run_tells_what_would_be_and_asks_for_nothing(void **state)
     assert_int_equal(stand_number(&w->st, "SELECT count(*) FROM outbox"), published);
 }
 
+/* ---- what it answers for ---- */
+
+static const struct planted PLANTED[] = {
+    {"admin_matches_are_their_legs",
+     "INSERT INTO match (match_id, mode, state, reached, legs, legs_open, actor, create_date, complete_date) VALUES "
+     "('01890000-0000-7000-8000-000000000001', 'HOUSE', 'REQUESTED', false, 2, 1, 'x', now(), NULL); INSERT INTO "
+     "match_leg (match_id, order_id, position, state, settled, outcome) VALUES "
+     "('01890000-0000-7000-8000-000000000001', '01890000-0000-7000-8000-000000000001', 0, 'REQUESTED', false, NULL)",
+     "01890000-0000-7000-8000-000000000001 REQUESTED 2 1 1 1"},
+    {"admin_matches_are_their_legs",
+     "INSERT INTO match (match_id, mode, state, reached, legs, legs_open, actor, create_date, complete_date) VALUES "
+     "('01890000-0000-7000-8000-000000000002', 'HOUSE', 'DONE', false, 1, 0, 'x', now(), now()); INSERT INTO match_leg "
+     "(match_id, order_id, position, state, settled, outcome) VALUES ('01890000-0000-7000-8000-000000000002', "
+     "'01890000-0000-7000-8000-000000000001', 0, 'REQUESTED', false, NULL)",
+     "01890000-0000-7000-8000-000000000002 DONE 1 0 1 1"},
+    {"admin_matches_are_their_legs",
+     "INSERT INTO match (match_id, mode, state, reached, legs, legs_open, actor, create_date, complete_date) VALUES "
+     "('01890000-0000-7000-8000-000000000003', 'HOUSE', 'REQUESTED', false, 1, 1, 'x', now(), NULL); INSERT INTO "
+     "match_leg (match_id, order_id, position, state, settled, outcome) VALUES "
+     "('01890000-0000-7000-8000-000000000003', '01890000-0000-7000-8000-000000000001', 0, 'DONE', false, 'MATCHED')",
+     "01890000-0000-7000-8000-000000000003 REQUESTED 1 1 1 0"},
+    {"admin_matches_are_answered",
+     "INSERT INTO match (match_id, mode, state, reached, legs, legs_open, actor, create_date, complete_date) VALUES "
+     "('01890000-0000-7000-8000-000000000001', 'HOUSE', 'REQUESTED', false, 1, 1, 'x', now() - interval '31 s', NULL)",
+     "01890000-0000-7000-8000-000000000001 REQUESTED"},
+    {"admin_keys_name_what_was_made",
+     "INSERT INTO idempotency VALUES (7, 'r', 'key-12345', 'm', '01890000-0000-7000-8000-000000000009', now())",
+     "7 r 01890000-0000-7000-8000-000000000009"},
+    {NULL, NULL, NULL},
+};
+
+static void each_check_finds_what_it_is_for(void **state)
+{
+    assert_checks_find(*state, PLANTED);
+}
+
 int main(void)
 {
 #define STORY(test) cmocka_unit_test_setup_teardown(test, next_asset, assert_matches_are_sound)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_statement_can_be_run_and_the_migrations_add_up),
+        cmocka_unit_test(each_check_finds_what_it_is_for),
         STORY(one_order_is_matched_or_told_why_not),
         STORY(each_order_has_its_own_outcome_and_the_match_ends_with_the_last),
         STORY(the_books_may_answer_before_order_svc_and_everybody_twice),

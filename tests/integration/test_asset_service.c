@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "asset-svc/api.h"
+#include "asset-svc/checks.h"
 #include "asset-svc/commands.h"
 #include "asset-svc/events.h"
 #include "asset-svc/migrations.h"
 #include "events/transfer_event.h"
+#include "support/audit.h"
 #include "support/schema.h"
 #include "support/stand.h"
 #include "unit/unit.h"
@@ -24,6 +26,7 @@ static const struct service_spec SPEC = {
     .ops = &ASSET_SVC_OPS,
     .routes = ASSET_SVC_ROUTES,
     .migrations = ASSET_SVC_MIGRATIONS,
+    .checks = ASSET_SVC_CHECKS,
 };
 enum { ADMIN = 1, EACH = DECIMAL_ONE };
 
@@ -745,11 +748,140 @@ static void every_statement_can_be_run_and_the_migrations_add_up(void **state)
     assert_migrations_add_up(*state);
 }
 
+/* ---- what it answers for ---- */
+
+/* What a CHECK would prevent. */
+#define WITHOUT_CHECKS \
+    "DO $$ DECLARE c record; BEGIN FOR c IN SELECT conrelid::regclass AS t, conname FROM pg_constraint WHERE contype " \
+    "= 'c' AND connamespace = current_schema::regnamespace LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', " \
+    "c.t, c.conname); END LOOP; END $$; "
+static const struct planted PLANTED[] = {
+    {"assets_entries_balance",
+     "INSERT INTO journal VALUES (7, 'TRY', 1, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, "
+     "0::numeric + 5, 0::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x'); INSERT INTO journal "
+     "VALUES (-13, 'TRY', 1, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', -4, -4, 0, 0, 0::numeric + -4, "
+     "0::numeric + -4, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "01890000-0000-7000-8000-00000000e001 TRY 1.000000"},
+    {"assets_sum_to_zero", "INSERT INTO account VALUES (7, 'ASELS', 5, 5, 1)", "ASELS 5.000000"},
+    {"assets_clearing_is_empty",
+     "INSERT INTO account VALUES (-12, 'ASELS', 5, 5, 1); INSERT INTO account VALUES (-22, 'ASELS', -3, -3, 1)",
+     "ASELS 2.000000"},
+    {"assets_usable_within_size", WITHOUT_CHECKS "INSERT INTO account VALUES (7, 'ASELS', 5, 6, 1)",
+     "7 ASELS 5.000000 6.000000"},
+    {"assets_usable_within_size", WITHOUT_CHECKS "INSERT INTO account VALUES (8, 'ASELS', 5, -1, 1)", "8 ASELS"},
+    {"assets_reserved_is_open_reservations",
+     "INSERT INTO account VALUES (7, 'TRY', 5, 4, 1); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 4, 0, 0, 0::numeric + 5, 0::numeric + 4, "
+     "'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "7 TRY 1.000000 null"},
+    {"assets_reserved_is_open_reservations",
+     "INSERT INTO account VALUES (7, 'TRY', 5, 4, 1); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 4, 0, 0, 0::numeric + 5, 0::numeric + 4, "
+     "'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x'); INSERT INTO reservation VALUES "
+     "((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70008000000000000001')::uuid, 7, "
+     "'TRY', 'OPEN', 2, 0, 0, 0, 0, 3)",
+     "7 TRY 1.000000 2.000000"},
+    {"assets_journal_is_a_chain",
+     "INSERT INTO journal VALUES (7, 'TRY', 1, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, "
+     "0::numeric + 5, 0::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x'); INSERT INTO journal "
+     "VALUES (7, 'TRY', 3, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 5, 5, 5::numeric + 5, "
+     "5::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "7 TRY 3"},
+    {"assets_journal_is_a_chain",
+     "INSERT INTO journal VALUES (7, 'TRY', 1, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, "
+     "0::numeric + 5, 0::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x'); INSERT INTO journal "
+     "VALUES (7, 'TRY', 2, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 6, 5, 6::numeric + 5, "
+     "5::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "7 TRY 2 6.000000 5.000000 5.000000"},
+    {"assets_journal_is_a_chain",
+     "INSERT INTO journal VALUES (7, 'TRY', 1, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 1, 0, "
+     "1::numeric + 5, 0::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "7 TRY 1 1.000000"},
+    {"assets_balances_are_their_last_lines",
+     "INSERT INTO account VALUES (7, 'TRY', 6, 5, 1); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, 0::numeric + 5, 0::numeric + 5, "
+     "'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "7 TRY 1 6.000000 5.000000 1 5.000000"},
+    {"assets_balances_are_their_last_lines",
+     "INSERT INTO account VALUES (7, 'TRY', 5, 5, 1); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, 0::numeric + 5, 0::numeric + 5, "
+     "'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x'); INSERT INTO journal VALUES (7, 'TRY', 2, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'RELEASE', 0, 0, 5, 5, 5::numeric + 0, 5::numeric + 0, 'ORDER', "
+     "'01890000-0000-7000-8000-00000000e001', 'x')",
+     "7 TRY 1 5.000000 5.000000 2"},
+    {"assets_balances_are_their_last_lines",
+     "INSERT INTO journal VALUES (8, 'TRY', 1, '01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, "
+     "0::numeric + 5, 0::numeric + 5, 'TRANSFER', '01890000-0000-7000-8000-00000000e001', 'x')",
+     "8 TRY null"},
+    {"assets_fills_are_posted_once",
+     "INSERT INTO reservation VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 7, 'TRY', 'CAPTURED', 0, 5, 50, 0, 0, 3)",
+     "5.000000 50.000000 null null"},
+    {"assets_fills_are_posted_once",
+     "INSERT INTO reservation VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 7, 'TRY', 'CAPTURED', 0, 5, 50, 0, 0, 3); INSERT INTO journal VALUES (7, 'TRY', "
+     "1, '01890000-0000-7000-8000-00000000e001', now(), 'TRADE', -50, 0, 100, 0, 100::numeric + -50, 0::numeric + 0, "
+     "'ORDER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 'x'); INSERT INTO journal VALUES (7, 'ASELS', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'TRADE', 5, 5, 0, 0, 0::numeric + 5, 0::numeric + 5, 'ORDER', "
+     "(lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70008000000000000001')::uuid, 'x'); "
+     "INSERT INTO journal VALUES (7, 'TRY', 2, '01890000-0000-7000-8000-00000000e001', now(), 'TRADE', -50, 0, 100, 0, "
+     "100::numeric + -50, 0::numeric + 0, 'ORDER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, "
+     "'0') || '70008000000000000001')::uuid, 'x'); INSERT INTO journal VALUES (7, 'ASELS', 2, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'TRADE', 5, 5, 0, 0, 0::numeric + 5, 0::numeric + 5, 'ORDER', "
+     "(lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70008000000000000001')::uuid, 'x')",
+     "5.000000 50.000000 -100.000000 10.000000"},
+    {"assets_fills_are_posted_once",
+     "INSERT INTO reservation VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 7, 'TRY', 'CAPTURED', 0, 5, 50, 0, 0, 3); INSERT INTO journal VALUES (7, 'TRY', "
+     "1, '01890000-0000-7000-8000-00000000e001', now(), 'TRADE', 50, 0, 100, 0, 100::numeric + 50, 0::numeric + 0, "
+     "'ORDER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 'x'); INSERT INTO journal VALUES (7, 'ASELS', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'TRADE', -5, -5, 5, 5, 5::numeric + -5, 5::numeric + -5, 'ORDER', "
+     "(lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70008000000000000001')::uuid, 'x')",
+     "5.000000 50.000000 50.000000 -5.000000"},
+    {"assets_transfers_are_posted_once",
+     "INSERT INTO booked_transfer VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, true, 5, 0)",
+     "t 5.000000 null"},
+    {"assets_transfers_are_posted_once",
+     "INSERT INTO booked_transfer VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, true, 5, 0); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 0, 0, 0::numeric + 5, 0::numeric + 5, "
+     "'TRANSFER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 'x'); INSERT INTO journal VALUES (7, 'TRY', 2, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 5, 5, 5, 5, 5::numeric + 5, 5::numeric + 5, "
+     "'TRANSFER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 'x')",
+     "t 5.000000 2 10.000000"},
+    {"assets_transfers_are_posted_once",
+     "INSERT INTO booked_transfer VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, true, 5, 0); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'DEPOSIT', 6, 6, 0, 0, 0::numeric + 6, 0::numeric + 6, "
+     "'TRANSFER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 'x')",
+     "t 5.000000 1 6.000000"},
+    {"assets_transfers_are_posted_once",
+     "INSERT INTO booked_transfer VALUES ((lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, false, 5, 0); INSERT INTO journal VALUES (7, 'TRY', 1, "
+     "'01890000-0000-7000-8000-00000000e001', now(), 'WITHDRAWAL', -5, -5, 9, 9, 9::numeric + -5, 9::numeric + -5, "
+     "'TRANSFER', (lpad(to_hex(floor(extract(epoch FROM now()) * 1000)::bigint), 12, '0') || "
+     "'70008000000000000001')::uuid, 'x')",
+     "f 5.000000 1"},
+    {NULL, NULL, NULL},
+};
+
+static void each_check_finds_what_it_is_for(void **state)
+{
+    assert_checks_find(*state, PLANTED);
+}
+
 int main(void)
 {
 #define STORY(test) cmocka_unit_test_setup_teardown(test, next_customer, assert_books_balance)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_statement_can_be_run_and_the_migrations_add_up),
+        cmocka_unit_test(each_check_finds_what_it_is_for),
         STORY(an_order_that_needs_more_than_is_usable_is_refused_and_changes_nothing),
         STORY(a_state_that_can_not_be_is_parked_and_the_books_stay),
         STORY(what_is_set_aside_can_not_be_withdrawn),

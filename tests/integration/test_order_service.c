@@ -8,9 +8,11 @@
 #include "events/asset_event.h"
 #include "events/match_event.h"
 #include "order-svc/api.h"
+#include "order-svc/checks.h"
 #include "order-svc/commands.h"
 #include "order-svc/events.h"
 #include "order-svc/migrations.h"
+#include "support/audit.h"
 #include "support/schema.h"
 #include "support/stand.h"
 #include "unit/unit.h"
@@ -24,6 +26,7 @@ static const struct service_spec SPEC = {
     .ops = &ORDER_SVC_OPS,
     .routes = ORDER_SVC_ROUTES,
     .migrations = ORDER_SVC_MIGRATIONS,
+    .checks = ORDER_SVC_CHECKS,
     .reread = api_reread,
     .open = api_open,
     .close = api_close,
@@ -508,11 +511,91 @@ static void every_statement_can_be_run_and_the_migrations_add_up(void **state)
     assert_migrations_add_up(*state);
 }
 
+/* ---- what it answers for ---- */
+
+/* What a CHECK would prevent. */
+#define WITHOUT_CHECKS \
+    "DO $$ DECLARE c record; BEGIN FOR c IN SELECT conrelid::regclass AS t, conname FROM pg_constraint WHERE contype " \
+    "= 'c' AND connamespace = current_schema::regnamespace LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', " \
+    "c.t, c.conname); END LOOP; END $$; "
+static const struct planted PLANTED[] = {
+    {"orders_are_what_was_matched",
+     WITHOUT_CHECKS "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, "
+                    "version, create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, "
+                    "'ASELS', 'BUY', 10, 10, 'PENDING', 11, 110, 1, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000001 PENDING"},
+    {"orders_are_what_was_matched",
+     WITHOUT_CHECKS "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, "
+                    "version, create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000002', 7, "
+                    "'ASELS', 'BUY', 10, 10, 'MATCHED', 9, 90, 1, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000002 MATCHED"},
+    {"orders_are_what_was_matched",
+     WITHOUT_CHECKS "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, "
+                    "version, create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000003', 7, "
+                    "'ASELS', 'BUY', 10, 10, 'PENDING', 10, 100, 1, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000003 PENDING"},
+    {"orders_are_what_was_matched",
+     WITHOUT_CHECKS "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, "
+                    "version, create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000004', 7, "
+                    "'ASELS', 'BUY', 10, 10, 'REJECTED', 1, 10, 1, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000004 REJECTED"},
+    {"orders_are_what_was_matched",
+     WITHOUT_CHECKS "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, "
+                    "version, create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000005', 7, "
+                    "'ASELS', 'BUY', 10, 10, 'CANCELED', 1, 0, 1, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000005 CANCELED"},
+    {"orders_history_is_complete",
+     "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, version, "
+     "create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, 'ASELS', 'BUY', 10, 10, "
+     "'PENDING', 0, 0, 2, now(), now(), 'x'); INSERT INTO order_history VALUES "
+     "('01890000-0000-7000-8000-000000000001', 2, 'PENDING', now(), NULL, 'x')",
+     "01890000-0000-7000-8000-000000000001 2 PENDING 1 2"},
+    {"orders_history_is_complete",
+     "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, version, "
+     "create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000002', 7, 'ASELS', 'BUY', 10, 10, "
+     "'CANCELED', 0, 0, 1, now(), now(), 'x'); INSERT INTO order_history VALUES "
+     "('01890000-0000-7000-8000-000000000002', 1, 'NEW', now(), NULL, 'x')",
+     "01890000-0000-7000-8000-000000000002 1 CANCELED"},
+    {"orders_history_is_complete",
+     "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, version, "
+     "create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000003', 7, 'ASELS', 'BUY', 10, 10, "
+     "'NEW', 0, 0, 1, now(), now(), 'x'); INSERT INTO order_history VALUES ('01890000-0000-7000-8000-000000000003', 1, "
+     "'NEW', now(), NULL, 'x'); INSERT INTO order_history VALUES ('01890000-0000-7000-8000-000000000003', 2, "
+     "'PENDING', now(), NULL, 'x')",
+     "01890000-0000-7000-8000-000000000003 1 NEW 2 2"},
+    {"orders_history_is_complete",
+     "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, version, "
+     "create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000004', 7, 'ASELS', 'BUY', 10, 10, "
+     "'NEW', 0, 0, 1, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000004 1 NEW 0 null"},
+    {"orders_are_answered_by_the_books",
+     "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, version, "
+     "create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, 'ASELS', 'BUY', 10, 10, "
+     "'NEW', 0, 0, 1, now() - interval '31 s', now(), 'x')",
+     "01890000-0000-7000-8000-000000000001 7"},
+    {"orders_keys_name_what_was_made",
+     "INSERT INTO idempotency VALUES (7, 'r', 'key-12345', 'm', '01890000-0000-7000-8000-000000000009', now())",
+     "7 r 01890000-0000-7000-8000-000000000009"},
+    {"orders_keys_name_what_was_made",
+     "INSERT INTO orders (id, customer_id, asset, side, size, price, status, house_size, house_value, version, "
+     "create_date, update_date, actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, 'ASELS', 'BUY', 10, 10, "
+     "'REJECTED', 0, 0, 1, now(), now(), 'x'); INSERT INTO idempotency VALUES (8, 'r', 'key-12345', 'm', "
+     "'01890000-0000-7000-8000-000000000001', now())",
+     "8 r 01890000-0000-7000-8000-000000000001"},
+    {NULL, NULL, NULL},
+};
+
+static void each_check_finds_what_it_is_for(void **state)
+{
+    assert_checks_find(*state, PLANTED);
+}
+
 int main(void)
 {
 #define STORY(test) cmocka_unit_test_setup_teardown(test, next_customer, assert_orders_are_sound)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_statement_can_be_run_and_the_migrations_add_up),
+        cmocka_unit_test(each_check_finds_what_it_is_for),
         STORY(an_order_that_the_books_refuse_is_rejected_and_gives_its_names_back),
         STORY(a_client_order_id_is_taken_once),
         STORY(an_order_of_somebody_else_is_not_there),

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "events/asset_event.h"
+#include "support/audit.h"
 #include "support/schema.h"
 #include "support/stand.h"
 #include "txn-svc/api.h"
+#include "txn-svc/checks.h"
 #include "txn-svc/commands.h"
 #include "txn-svc/events.h"
 #include "txn-svc/migrations.h"
@@ -22,6 +24,7 @@ static const struct service_spec SPEC = {
     .ops = &TXN_SVC_OPS,
     .routes = TXN_SVC_ROUTES,
     .migrations = TXN_SVC_MIGRATIONS,
+    .checks = TXN_SVC_CHECKS,
     .reread = api_reread,
     .open = api_open,
     .close = api_close,
@@ -227,11 +230,48 @@ static void wrong_amounts_and_accounts_ask_for_nothing(void **state)
                      0);
 }
 
+/* ---- what it answers for ---- */
+
+static const struct planted PLANTED[] = {
+    {"txns_are_answered_by_the_books",
+     "INSERT INTO transfer (id, customer_id, type, amount, status, status_reason, required, create_date, update_date, "
+     "actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, 'DEPOSIT', 5, 'PENDING', NULL, 0, now() - interval '31 "
+     "s', now(), 'x')",
+     "01890000-0000-7000-8000-000000000001 7 DEPOSIT"},
+    {"txns_say_why_they_were_refused",
+     "INSERT INTO transfer (id, customer_id, type, amount, status, status_reason, required, create_date, update_date, "
+     "actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, 'DEPOSIT', 5, 'REJECTED', NULL, 5, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000001 REJECTED"},
+    {"txns_say_why_they_were_refused",
+     "INSERT INTO transfer (id, customer_id, type, amount, status, status_reason, required, create_date, update_date, "
+     "actor) VALUES ('01890000-0000-7000-8000-000000000002', 7, 'DEPOSIT', 5, 'COMPLETED', 'r', 0, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000002 COMPLETED"},
+    {"txns_say_why_they_were_refused",
+     "INSERT INTO transfer (id, customer_id, type, amount, status, status_reason, required, create_date, update_date, "
+     "actor) VALUES ('01890000-0000-7000-8000-000000000003', 7, 'DEPOSIT', 5, 'REJECTED', 'r', 4, now(), now(), 'x')",
+     "01890000-0000-7000-8000-000000000003 REJECTED r 4.000000"},
+    {"txns_keys_name_what_was_made",
+     "INSERT INTO idempotency VALUES (7, 'r', 'key-12345', 'm', '01890000-0000-7000-8000-000000000009', now())",
+     "7 r 01890000-0000-7000-8000-000000000009"},
+    {"txns_keys_name_what_was_made",
+     "INSERT INTO transfer (id, customer_id, type, amount, status, status_reason, required, create_date, update_date, "
+     "actor) VALUES ('01890000-0000-7000-8000-000000000001', 7, 'DEPOSIT', 5, 'REJECTED', 'r', 5, now(), now(), 'x'); "
+     "INSERT INTO idempotency VALUES (8, 'r', 'key-12345', 'm', '01890000-0000-7000-8000-000000000001', now())",
+     "8 r 01890000-0000-7000-8000-000000000001"},
+    {NULL, NULL, NULL},
+};
+
+static void each_check_finds_what_it_is_for(void **state)
+{
+    assert_checks_find(*state, PLANTED);
+}
+
 int main(void)
 {
 #define STORY(test) cmocka_unit_test_setup_teardown(test, next_customer, assert_transfers_are_sound)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_statement_can_be_run_and_the_migrations_add_up),
+        cmocka_unit_test(each_check_finds_what_it_is_for),
         STORY(wrong_amounts_and_accounts_ask_for_nothing),
         STORY(a_refused_withdrawal_is_rejected_and_gives_its_key_back),
         STORY(the_first_word_of_the_books_stands),
