@@ -1,4 +1,4 @@
-/* hash.h — the two hashes that others depend on: Kafka's partitioner, and a fingerprint for idempotency.
+/* hash.h — Kafka's partitioner, a fingerprint for idempotency, and a keyed hash for tables whose keys come from outside.
  *
  * Owns    nothing.  Threads: any.
  */
@@ -14,5 +14,8 @@ uint32_t hash_murmur2(const void *data, size_t len);
 int hash_partition(const void *key, size_t len, int partitions);
 /* FNV-1a 64: for hash tables of our own data, not for secrets or hostile keys. */
 uint64_t hash_fnv1a(const void *data, size_t len);
+/* SipHash-2-4 (Aumasson, Bernstein): who doesn't know the key can't choose data that meet in one place of a table. */
+enum { HASH_KEY_SIZE = 16 };
+uint64_t hash_siphash(const unsigned char key[HASH_KEY_SIZE], const void *data, size_t len);
 
 #endif

@@ -75,9 +75,27 @@ static void fnv1a_is_the_reference(void **state)
     assert_true(hash_fnv1a("foobar", 6) == UINT64_C(0x85944171f73967e8));
 }
 
+/* The reference implementation's first vectors: key 00 01 … 0f, data 00 01 … */
+static void siphash_is_the_reference(void **state)
+{
+    (void)state;
+    static const uint64_t EXPECTED[] = {
+        UINT64_C(0x726fdb47dd0e0e31), UINT64_C(0x74f839c593dc67fd), UINT64_C(0x0d6c8009d9a94f5a),
+        UINT64_C(0x85676696d7fb7e2d), UINT64_C(0xcf2794e0277187b7), UINT64_C(0x18765564cd99a68d),
+        UINT64_C(0xcbc9466e58fee3ce), UINT64_C(0xab0200f58b01d137), UINT64_C(0x93f5f5799a932462),
+    };
+    unsigned char key[HASH_KEY_SIZE], data[16];
+    for (unsigned char i = 0; i < 16; i++)
+        key[i] = data[i] = i;
+    for (size_t len = 0; len < LENGTH_OF(EXPECTED); len++)
+        assert_true(hash_siphash(key, data, len) == EXPECTED[len]);
+    assert_true(hash_siphash(key, data, 15) == UINT64_C(0xa129ca6149be45e5)); /* the paper's */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(siphash_is_the_reference),
         cmocka_unit_test(murmur2_is_what_the_java_client_computes),
         cmocka_unit_test(a_key_may_start_at_any_address),
         cmocka_unit_test(the_empty_key_has_a_hash),
