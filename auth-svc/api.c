@@ -1,28 +1,30 @@
-#include "api.h"
+#include "api_private.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#include "auth.h"
-#include "commands.h"
 #include "password_rule.h"
-#include "store.h"
 #include "svc/audit.h"
 
-#define AUTH_PATH "/api/v1/auth"
-
-static struct auth *auth_of_call(const struct call *call)
-{
-    return auth_of(call_service(call));
-}
-
-/* service_submit for a call that is deferred already. After ERR_OK the call is somebody else's. */
-static enum err submit_deferred(struct call *call, struct lane_item *item)
+enum err api_submit(struct call *call, struct lane_item *item)
 {
     enum err e = lane_submit(call_service(call)->lane, item);
     if (e != ERR_OK)
         call->fault = item->fault;
     return e;
+}
+
+struct lane_item *api_command(struct call *call, const struct lane_verb *verb, void *args, int64_t customer_id)
+{
+    struct lane_item *item = service_command(call, verb, args, customer_id, (struct uuid){{0}}, "");
+    item->key = NULL;
+    return item;
+}
+
+void api_answer_done(struct lane_item *it)
+{
+    call_reply(it->call, 204);
+    call_finish(it->call, ERR_OK);
 }
 
 /* ---- encoding ---- */
@@ -39,7 +41,33 @@ static void reply_user(struct call *call, int status, const struct user *u)
     call_reply(call, status);
 }
 
+void api_reply_tokens(struct call *call, const struct token_claims *claims, const char *access_token,
+                      const char *refresh_token)
+{
+    struct json_out o = json_out(&call->out);
+    json_open(&o, NULL, '{');
+    json_put_text(&o, "accessToken", access_token);
+    json_put_text(&o, "tokenType", "Bearer");
+    json_put_int(&o, "expiresIn", claims->exp - claims->iat);
+    json_put_text(&o, "refreshToken", refresh_token);
+    json_put_int(&o, "customerId", claims->customer_id);
+    json_put_text(&o, "role", USER_ROLES[claims->role]);
+    json_close(&o, '}');
+    call_reply(call, 200);
+}
+
+void api_close_list(struct json_out *o, bool more, time_us_t last_at, struct uuid last_id)
+{
+    char next[CURSOR_TEXT_MAX];
+    if (more)
+        cursor_encode(&(struct cursor){.at = last_at, .id = last_id}, next);
+    json_put_text(o, "nextCursor", more ? next : NULL);
+    json_close(o, '}');
+}
+
 /* ---- fields ---- */
+
+const struct field API_NO_FIELDS[] = {FIELD_END};
 
 static const char *check_username(struct arena *arena, const char *text, const char **ret_text)
 {
@@ -126,18 +154,18 @@ static enum err work_register(struct call *call)
 {
     struct registration *r = call->state;
     char hash[PASSWORD_HASH_MAX];
-    enum err e = password_hash(auth_of_call(call)->cost, r->password, hash, &call->fault);
+    enum err e = password_hash(api_auth(call)->cost, r->password, hash, &call->fault);
     if (e == ERR_OK)
         e = waiters_add(call_service(call)->waiters, &r->waiter);
     if (e != ERR_OK)
         return e;
     r->cmd.password_hash = arena_strdup(&call->arena, hash);
-    return submit_deferred(call, service_command(call, &AUTH_REGISTER, &r->cmd, 0, (struct uuid){{0}}, ""));
+    return api_submit(call, service_command(call, &AUTH_REGISTER, &r->cmd, 0, (struct uuid){{0}}, ""));
 }
 
 static enum err hash_new_password(struct call *call)
 {
-    return hashers_submit(auth_of_call(call)->hashers, call, work_register);
+    return hashers_submit(api_auth(call)->hashers, call, work_register);
 }
 
 /* The lane decides whether the name is free; but who can see that it isn't need not hash for it. */
@@ -174,7 +202,8 @@ static enum err on_register(struct call *call)
 struct login {
     const char *username, *password;
     struct user *user; /* NULL: nobody is called so */
-    struct session session;
+    struct begin_session cmd;
+    struct token_claims claims;
     char refresh_token[REFRESH_TOKEN_MAX], refresh_hash[REFRESH_HASH_MAX];
     char *access_token;
 };
@@ -198,53 +227,85 @@ static const struct field LOGIN_FIELDS[] = {
 };
 /* clang-format on */
 
+enum err api_sign(struct call *call, const struct user *u, struct uuid sid, time_us_t expire_date,
+                  struct token_claims *ret_claims, char **ret_token)
+{
+    int64_t now_s = clock_now_us() / US_PER_S, life_s = TOKEN_LIFE_S, left_s = expire_date / US_PER_S - now_s;
+    if (expire_date != 0 && left_s < life_s)
+        life_s = left_s;
+    if (life_s <= 0)
+        return fault_set(&call->fault, ERR_BAD_REFRESH_TOKEN, API_BAD_REFRESH_TOKEN);
+    *ret_claims = (struct token_claims){
+        .customer_id = u->customer_id, .role = u->role, .sid = sid, .iat = now_s, .exp = now_s + life_s};
+    return token_sign(api_auth(call)->signer, ret_claims, &call->arena, ret_token, &call->fault);
+}
+
 /* Session, refresh token and access token; they are good once the lane has committed them. */
 static enum err begin_session(struct call *call, struct login *l)
 {
     refresh_token_new(l->refresh_token, l->refresh_hash);
-    struct uuid id = uuid_v7();
-    l->session = (struct session){.id = id,
-                                  .family = id,
-                                  .customer_id = l->user->customer_id,
-                                  .refresh_hash = l->refresh_hash,
-                                  .peer = call->peer};
-    int64_t now_s = clock_now_us() / US_PER_S;
-    struct token_claims claims = {.customer_id = l->user->customer_id,
-                                  .role = l->user->role,
-                                  .sid = id,
-                                  .iat = now_s,
-                                  .exp = now_s + TOKEN_LIFE_S};
-    return token_sign(auth_of_call(call)->signer, &claims, &call->arena, &l->access_token, &call->fault);
+    l->cmd.session = (struct session){.id = uuid_v7(), .customer_id = l->user->customer_id, .peer = call->peer};
+    l->cmd.refresh_hash = l->refresh_hash;
+    l->cmd.role = l->user->role;
+    l->cmd.password_version = l->user->password_version;
+    return api_sign(call, l->user, l->cmd.session.id, 0, &l->claims, &l->access_token);
 }
 
 /* A hash is computed for whoever asks, so that time tells nothing either. */
 static enum err verify(struct call *call, const struct login *l)
 {
-    const struct auth *a = auth_of_call(call);
+    const struct auth *a = api_auth(call);
     enum err e = password_verify(l->user ? l->user->password_hash : a->nobody, l->password, &call->fault);
-    bool refused = e == ERR_BAD_CREDENTIALS || (e == ERR_OK && !(l->user && user_may_log_in(l->user)));
-    if (!refused)
-        return e;
-    counter_add(a->logins_refused, 1);
-    return fault_set(&call->fault, ERR_BAD_CREDENTIALS, API_BAD_CREDENTIALS);
+    if (e == ERR_OK && !(l->user && user_may_log_in(l->user)))
+        return ERR_BAD_CREDENTIALS;
+    return e;
 }
 
-/* A hash whose cost is below today's would be made anew here, where the password is known. */
+/* Here alone the password is known, so here it is hashed anew when a hash costs more today than it did. */
+static enum err rehash(struct call *call, struct login *l)
+{
+    const struct auth *a = api_auth(call);
+    char hash[PASSWORD_HASH_MAX];
+    if (!password_is_cheap(l->user->password_hash, a->cost))
+        return ERR_OK;
+    enum err e = password_hash(a->cost, l->password, hash, &call->fault);
+    if (e == ERR_OK)
+        l->cmd.better_hash = arena_strdup(&call->arena, hash);
+    return e;
+}
+
+enum err api_login_failed(struct call *call, enum trail_type type, int64_t customer_id)
+{
+    struct failed_login *cmd = ARENA_NEW(&call->arena, struct failed_login);
+    *cmd = (struct failed_login){.customer_id = customer_id, .type = type};
+    return api_submit(call, api_command(call, &AUTH_LOGIN_FAILED, cmd, customer_id));
+}
+
+void api_answer_login_failed(struct lane_item *it)
+{
+    struct call *call = it->call;
+    counter_add(api_auth(call)->logins_refused, 1);
+    call_finish(call, fault_set(&call->fault, ERR_BAD_CREDENTIALS, API_BAD_CREDENTIALS));
+}
+
 static enum err work_login(struct call *call)
 {
     struct login *l = call->state;
     enum err e = verify(call, l);
+    if (e == ERR_BAD_CREDENTIALS)
+        return api_login_failed(call, TRAIL_LOGIN_FAILED, l->user ? l->user->customer_id : 0);
+    if (e == ERR_OK)
+        e = rehash(call, l);
     if (e == ERR_OK)
         e = begin_session(call, l);
     if (e != ERR_OK)
         return e;
-    struct lane_item *item = service_command(call, &AUTH_LOGIN, &l->session, l->session.customer_id, l->session.id, "");
-    return submit_deferred(call, item);
+    return api_submit(call, api_command(call, &AUTH_LOGIN, &l->cmd, l->user->customer_id));
 }
 
 static enum err check_password(struct call *call)
 {
-    return hashers_submit(auth_of_call(call)->hashers, call, work_login);
+    return hashers_submit(api_auth(call)->hashers, call, work_login);
 }
 
 static enum err query_login(struct call *call, struct db *db)
@@ -267,24 +328,12 @@ void api_answer_login(struct lane_item *it)
 {
     struct call *call = it->call;
     const struct login *l = call->state;
-    const struct user *u = it->result;
-    struct json_out o = json_out(&call->out);
-    json_open(&o, NULL, '{');
-    json_put_text(&o, "accessToken", l->access_token);
-    json_put_text(&o, "tokenType", "Bearer");
-    json_put_int(&o, "expiresIn", TOKEN_LIFE_S);
-    json_put_text(&o, "refreshToken", l->refresh_token);
-    json_put_int(&o, "customerId", u->customer_id);
-    json_put_text(&o, "role", USER_ROLES[u->role]);
-    json_close(&o, '}');
-    counter_add(auth_of_call(call)->logins, 1);
-    call_reply(call, 200);
+    counter_add(api_auth(call)->logins, 1);
+    api_reply_tokens(call, &l->claims, l->access_token, l->refresh_token);
     call_finish(call, ERR_OK);
 }
 
 /* ---- GET /auth/me ---- */
-
-static const struct field NO_FIELDS[] = {FIELD_END};
 
 static enum err query_me(struct call *call, struct db *db)
 {
@@ -301,7 +350,7 @@ static enum err query_me(struct call *call, struct db *db)
 
 static enum err on_me(struct call *call)
 {
-    enum err e = call_query(call, NO_FIELDS, NULL);
+    enum err e = call_query(call, API_NO_FIELDS, NULL);
     return e == ERR_OK ? readers_submit(call_service(call)->readers, call, query_me) : e;
 }
 
@@ -309,10 +358,10 @@ static enum err on_me(struct call *call)
 
 static enum err on_jwks(struct call *call)
 {
-    enum err e = call_query(call, NO_FIELDS, NULL);
+    enum err e = call_query(call, API_NO_FIELDS, NULL);
     if (e != ERR_OK)
         return e;
-    jwks_write(auth_of_call(call)->jwks, &call->out);
+    jwks_write(api_auth(call)->jwks, &call->out);
     call_reply_header(call, "Cache-Control", "public, max-age=300");
     call_reply(call, 200);
     return ERR_OK;
@@ -357,6 +406,11 @@ enum err api_reread(void *app, struct db *db, const struct uuid *ids, size_t cou
 const struct http_route AUTH_SVC_ROUTES[] = {
     {HTTP_POST, AUTH_PATH "/register", WHO_ANYONE, on_register, 0},
     {HTTP_POST, AUTH_PATH "/login", WHO_ANYONE, on_login, 0},
+    {HTTP_POST, AUTH_PATH "/refresh", WHO_ANYONE, api_on_refresh, ROUTE_IDEMPOTENT},
+    {HTTP_POST, AUTH_PATH "/logout", WHO_USER, api_on_logout, ROUTE_NO_BODY},
+    {HTTP_GET, AUTH_PATH "/sessions", WHO_USER, api_on_list_sessions, 0},
+    {HTTP_DELETE, AUTH_PATH "/sessions/{id}", WHO_USER, api_on_end_session, 0},
+    {HTTP_POST, AUTH_PATH "/password", WHO_USER, api_on_password, 0},
     {HTTP_GET, AUTH_PATH "/me", WHO_USER, on_me, 0},
     {HTTP_GET, "/.well-known/jwks.json", WHO_ANYONE, on_jwks, 0},
     AUDIT_ROUTE,

@@ -14,6 +14,8 @@
 
 /* One sentence for all who may not come in: unknown, disabled, wrong password. */
 #define API_BAD_CREDENTIALS "the user name or the password is wrong"
+/* And one for every refresh token that is not taken: unknown, used, expired, ended. */
+#define API_BAD_REFRESH_TOKEN "the refresh token is not valid: log in again"
 
 extern const struct http_route AUTH_SVC_ROUTES[];
 /* Reads awaited users again and offers them. */
@@ -21,5 +23,8 @@ waiters_reread api_reread;
 /* The lane's answers. */
 void api_answer_register(struct lane_item *it);
 void api_answer_login(struct lane_item *it);
+void api_answer_login_failed(struct lane_item *it);
+void api_answer_refresh(struct lane_item *it);
+void api_answer_done(struct lane_item *it); /* 204 */
 
 #endif

@@ -4,7 +4,7 @@
 #include "auth.h"
 #include "events.h"
 #include "events/asset_event.h"
-#include "store.h"
+#include "sessions.h"
 #include "svc/service.h"
 
 /* ---- register ---- */
@@ -14,7 +14,7 @@ static void want_register(struct batch *b, struct lane_item *it)
     store_want_new_user(b, ((const struct register_user *)it->args)->username);
 }
 
-static void register_user(struct batch *b, struct lane_item *it, enum token_role role)
+static void register_user(struct batch *b, struct lane_item *it, enum token_role role, enum trail_type type)
 {
     const struct register_user *cmd = it->args;
     if (store_name_is_taken(b, cmd->username)) {
@@ -27,12 +27,14 @@ static void register_user(struct batch *b, struct lane_item *it, enum token_role
                                                   .status = USER_ACTIVE,
                                                   .password_hash = cmd->password_hash,
                                                   .create_date = b->now});
-    events_emit_registered(b, it->result);
+    const struct user *u = it->result;
+    events_emit_registered(b, u);
+    trail_add(b, it, &(struct trail_entry){.type = type, .customer_id = u->customer_id, .detail = USER_ROLES[role]});
 }
 
 static void decide_register(struct batch *b, struct lane_item *it)
 {
-    register_user(b, it, ROLE_CUSTOMER);
+    register_user(b, it, ROLE_CUSTOMER, TRAIL_REGISTERED);
 }
 
 static void want_first_admin(struct batch *b, struct lane_item *it)
@@ -46,29 +48,48 @@ static void decide_first_admin(struct batch *b, struct lane_item *it)
     if (store_has_admin(b))
         it->err = fault_set(&it->fault, ERR_CONFLICT, "there is an admin");
     else
-        register_user(b, it, ROLE_ADMIN);
+        register_user(b, it, ROLE_ADMIN, TRAIL_CREATED);
 }
 
 /* ---- log in ---- */
 
 static void want_login(struct batch *b, struct lane_item *it)
 {
-    store_want_user(b, ((const struct session *)it->args)->customer_id);
+    store_want_sessions(b, ((const struct begin_session *)it->args)->session.customer_id);
 }
 
-/* The password was right a moment ago; whether the user may still come in is decided here, on his locked row. */
+static void rehash(struct batch *b, struct lane_item *it, struct user *u, const char *better_hash)
+{
+    u->password_hash = better_hash;
+    store_touch_user(b, u);
+    trail_add(b, it, &(struct trail_entry){.type = TRAIL_REHASHED, .customer_id = u->customer_id, .actor = "SYSTEM"});
+}
+
+/* The password was right a moment ago; whether it still is, and the user may still come in, is decided here, on his locked
+ * row. */
 static void decide_login(struct batch *b, struct lane_item *it)
 {
-    struct session session = *(const struct session *)it->args;
-    const struct user *u = store_user(b, session.customer_id);
-    if (!u || !user_may_log_in(u)) {
+    const struct begin_session *cmd = it->args;
+    struct user *u = store_user(b, cmd->session.customer_id);
+    if (!u || !user_may_log_in(u) || u->role != cmd->role || u->password_version != cmd->password_version) {
         it->err = fault_set(&it->fault, ERR_BAD_CREDENTIALS, API_BAD_CREDENTIALS);
         return;
     }
-    session.create_date = b->now;
-    session.expire_date = b->now + SESSION_LIFE_S * US_PER_S;
-    store_add_session(b, &session);
-    it->result = (void *)u;
+    const char *himself = trail_actor(b->arena, u->role, u->customer_id);
+    sessions_begin(b, it, &cmd->session, cmd->refresh_hash, himself);
+    trail_add(
+        b, it,
+        &(struct trail_entry){
+            .type = TRAIL_LOGIN_OK, .customer_id = u->customer_id, .session_id = cmd->session.id, .actor = himself});
+    if (cmd->better_hash)
+        rehash(b, it, u, cmd->better_hash);
+    it->result = u;
+}
+
+static void decide_login_failed(struct batch *b, struct lane_item *it)
+{
+    const struct failed_login *cmd = it->args;
+    trail_add(b, it, &(struct trail_entry){.type = cmd->type, .customer_id = cmd->customer_id});
 }
 
 /* ---- what the books say ---- */
@@ -127,5 +148,7 @@ const struct lane_verb AUTH_FIRST_ADMIN = {
     .name = "first_admin", .want = want_first_admin, .decide = decide_first_admin};
 const struct lane_verb AUTH_LOGIN = {
     .name = "login", .want = want_login, .decide = decide_login, .answer = api_answer_login};
+const struct lane_verb AUTH_LOGIN_FAILED = {
+    .name = "login_failed", .decide = decide_login_failed, .answer = api_answer_login_failed};
 const struct lane_verb AUTH_ACCOUNT_OPENED = {
     .name = "account.opened", .want = want_account_opened, .decide = decide_account_opened};

@@ -2,24 +2,77 @@
  *
  * Owns    commands live in their call's arena (the first admin's in its item's), events in their item's.
  * Threads want, decide, answer: the lane's.
- * Fails   AUTH_REGISTER: ERR_USERNAME_TAKEN. AUTH_LOGIN: ERR_BAD_CREDENTIALS, if the user was disabled meanwhile.
+ * Fails   as each verb says. What is refused and yet changes something (a used refresh token, a wrong password) is no
+ *         refusal to the lane: its answer is one.
  */
 #ifndef AUTH_SVC_COMMANDS_H
 #define AUTH_SVC_COMMANDS_H
 
+#include "session.h"
 #include "svc/lane.h"
+#include "trail.h"
 #include "user.h"
 
 struct register_user {
     const char *username, *full_name, *password_hash;
 };
-
-/* Commands. args: a struct register_user; result: the struct user. */
+/* Commands. args: a struct register_user; result: the struct user. ERR_USERNAME_TAKEN. */
 extern const struct lane_verb AUTH_REGISTER;
 /* The same without a call: makes him an admin, unless there is one. */
 extern const struct lane_verb AUTH_FIRST_ADMIN;
-/* args: a struct session, whose dates are set here; result: the struct user whose it is. */
+
+struct begin_session {
+    struct session session; /* its dates are set by the lane */
+    const char *refresh_hash;
+    enum token_role role;     /* in the access token that was signed for it */
+    int64_t password_version; /* of the password that was right */
+    const char *better_hash;  /* the password's at today's cost; NULL: it has that */
+};
+/* args: a struct begin_session; result: the struct user whose it is. ERR_BAD_CREDENTIALS: he, his role or his password are
+ * others by now. */
 extern const struct lane_verb AUTH_LOGIN;
+
+struct failed_login {
+    int64_t customer_id;  /* 0: nobody is called so */
+    enum trail_type type; /* what it is written down as */
+};
+/* Writes it down; answers ERR_BAD_CREDENTIALS. */
+extern const struct lane_verb AUTH_LOGIN_FAILED;
+
+struct refresh {
+    const char *hash;              /* the token's */
+    const char *next_hash;         /* its successor's, if it is renewed … */
+    const char *sealed;            /* … and that successor, for whoever has the token */
+    const char *repeat_key;        /* hashed; NULL: none */
+    const struct user *signed_for; /* as he was when the access token was signed */
+    struct uuid session_id;
+    time_us_t arrived;
+};
+struct refreshed {
+    enum refresh_verdict verdict; /* REFRESH_REUSED: the session has ended */
+    const char *sealed;           /* the successor that counts */
+    time_us_t answer_date;        /* not before */
+};
+/* args: a struct refresh; result: a struct refreshed. ERR_BAD_REFRESH_TOKEN: session or user have ended. */
+extern const struct lane_verb AUTH_REFRESH;
+
+struct end_sessions {
+    int64_t customer_id;
+    struct uuid only;   /* nil: all */
+    const char *reason; /* as the event's */
+    bool must_be_there; /* ERR_NOT_FOUND if there is no such live session (all: no such user) */
+};
+extern const struct lane_verb AUTH_END_SESSIONS;
+
+struct change_password {
+    int64_t customer_id;
+    struct uuid keep;         /* the session that asks; all others end */
+    int64_t password_version; /* of the current one that was right */
+    const char *new_hash;
+};
+/* ERR_BAD_CREDENTIALS: the password has changed meanwhile, or he was disabled. */
+extern const struct lane_verb AUTH_CHANGE_PASSWORD;
+
 /* Events. */
 extern const struct lane_verb AUTH_ACCOUNT_OPENED;
 

@@ -6,18 +6,32 @@
 #include "events/asset_event.h"
 #include "events/user_event.h"
 
-void events_emit_registered(struct batch *b, const struct user *u)
+/* Both are about a customer and are ordered by him. */
+static void emit(struct batch *b, const char *type, int64_t customer_id, struct buf *data)
 {
     char id[24];
-    snprintf(id, sizeof id, "%lld", (long long)u->customer_id);
+    snprintf(id, sizeof id, "%lld", (long long)customer_id);
+    batch_emit(b, type, customer_id, id, (struct str){data->data, data->len});
+    buf_done(data);
+}
+
+void events_emit_revoked(struct batch *b, const struct session_revoked *e)
+{
+    struct buf data;
+    buf_init(&data);
+    session_revoked_encode(&data, e);
+    emit(b, "session.revoked", e->customer_id, &data);
+}
+
+void events_emit_registered(struct batch *b, const struct user *u)
+{
     struct buf data;
     buf_init(&data);
     user_registered_encode(&data, &(struct user_registered){.customer_id = u->customer_id,
                                                             .username = u->username,
                                                             .full_name = u->full_name,
                                                             .role = USER_ROLES[u->role]});
-    batch_emit(b, "user.registered", u->customer_id, id, (struct str){data.data, data.len});
-    buf_done(&data);
+    emit(b, "user.registered", u->customer_id, &data);
 }
 
 static enum err decode_account(const struct event *e, struct arena *arena, void **ret_args, int64_t *ret_customer_id,

@@ -69,3 +69,29 @@ void refresh_token_hash(const char *token, char ret_hash[REFRESH_HASH_MAX])
     crypto_hash_sha256(hash, (const unsigned char *)token, strlen(token));
     sodium_bin2hex(ret_hash, REFRESH_HASH_MAX, hash, sizeof hash);
 }
+
+bool refresh_token_seal(const char *token, const char *successor, char ret_sealed[REFRESH_TOKEN_MAX])
+{
+    static const unsigned char PURPOSE[] = "brokerage: a refresh token's successor";
+    unsigned char pad[REFRESH_TOKEN_BYTES], bytes[REFRESH_TOKEN_BYTES];
+    size_t len;
+    if (strlen(token) != REFRESH_TOKEN_MAX - 1 || !str_base64url_decode(str_of(successor), bytes, sizeof bytes, &len) ||
+        len != sizeof bytes)
+        return false;
+    crypto_generichash(pad, sizeof pad, (const unsigned char *)token, REFRESH_TOKEN_MAX - 1, PURPOSE,
+                       sizeof PURPOSE - 1);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] ^= pad[i];
+    str_base64url_encode(bytes, sizeof bytes, ret_sealed);
+    sodium_memzero(pad, sizeof pad);
+    sodium_memzero(bytes, sizeof bytes);
+    return true;
+}
+
+bool password_is_cheap(const char *hash, struct password_cost cost)
+{
+    size_t memory_kib;
+    unsigned passes;
+    return sscanf(hash, "$argon2id$v=19$m=%zu,t=%u,", &memory_kib, &passes) != 2 || memory_kib < cost.memory_kib ||
+           passes < cost.passes;
+}

@@ -8,6 +8,8 @@
 #ifndef AUTH_SVC_PASSWORD_H
 #define AUTH_SVC_PASSWORD_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 enum {
@@ -36,5 +38,11 @@ void password_hash_of_nobody(struct password_cost cost, char ret_hash[PASSWORD_H
 void refresh_token_new(char ret_token[REFRESH_TOKEN_MAX], char ret_hash[REFRESH_HASH_MAX]);
 /* SHA-256 is enough: there is nothing to guess. */
 void refresh_token_hash(const char *token, char ret_hash[REFRESH_HASH_MAX]);
+/* Seals `successor` so that only who has `token` can read it, and opens it again: the one undoes the other. The pad is a keyed
+ * hash of the token, as long as what it hides, and used for one successor: a one-time pad to whoever has only the hash.
+ * false: one of them is no refresh token. */
+MUST_CHECK bool refresh_token_seal(const char *token, const char *successor, char ret_sealed[REFRESH_TOKEN_MAX]);
+/* The hash was made at a lower cost than this. */
+bool password_is_cheap(const char *hash, struct password_cost cost);
 
 #endif

@@ -1,19 +1,18 @@
-#include "store.h"
-
 #include <assert.h>
 #include <string.h>
 
-#define uthash_malloc(size) arena_alloc(b->arena, size) /* tables live and die with the batch's arena */
-#define uthash_free(pointer, size) ((void)0)
-#include <uthash.h>
+#include "store_private.h"
 
-#define USER_COLUMNS "u.customer_id, u.username, u.full_name, u.role, u.status, u.opened, u.create_date"
+#define USER_COLUMNS \
+    "u.customer_id, u.username, u.full_name, u.role, u.status, u.opened, u.create_date, u.password_version, " \
+    "u.must_change_password"
+enum { USER_COLUMN_COUNT = 9 };
 
 /* Locked in key order, so that two lanes never wait for each other in a ring. */
 static const struct db_stmt LOCK_USERS = {
     "users_lock",
     "SELECT " USER_COLUMNS
-    " FROM app_user u WHERE u.customer_id = ANY ($1::bigint[]) ORDER BY u.customer_id FOR UPDATE",
+    ", u.password_hash FROM app_user u WHERE u.customer_id = ANY ($1::bigint[]) ORDER BY u.customer_id FOR UPDATE",
 };
 static const struct db_stmt LOAD_NAMES = {
     "users_names",
@@ -30,26 +29,33 @@ static const struct db_stmt NEXT_IDS = {
 };
 static const struct db_stmt INSERT_USERS = {
     "users_insert",
-    "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
-    "update_date) "
-    "SELECT g.customer_id, g.username, g.full_name, g.role, 'ACTIVE', g.password_hash, false, $1, $1 "
-    "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) "
-    "AS g (customer_id, username, full_name, role, password_hash)",
+    "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, must_change_password, "
+    "opened, "
+    "create_date, update_date) "
+    "SELECT g.customer_id, g.username, g.full_name, g.role, 'ACTIVE', g.password_hash, g.must_change, false, $1, $1 "
+    "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[]) "
+    "AS g (customer_id, username, full_name, role, password_hash, must_change)",
 };
-static const struct db_stmt OPEN_USERS = {
-    "users_open",
-    "UPDATE app_user u SET opened = true, update_date = $1 WHERE u.customer_id = ANY ($2::bigint[])",
-};
-static const struct db_stmt INSERT_SESSIONS = {
-    "sessions_insert",
-    "INSERT INTO session (id, family, customer_id, refresh_hash, peer, create_date, expire_date) "
-    "SELECT g.id, g.family, g.customer_id, g.refresh_hash, g.peer, g.create_date, g.expire_date "
-    "FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[]) "
-    "AS g (id, family, customer_id, refresh_hash, peer, create_date, expire_date)",
+static const struct db_stmt UPDATE_USERS = {
+    "users_update",
+    "UPDATE app_user u SET role = g.role, status = g.status, password_hash = g.password_hash, opened = g.opened, "
+    "password_version = g.password_version, must_change_password = g.must_change, update_date = $1 "
+    "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::integer[], $8::boolean[]) "
+    "AS g (customer_id, role, status, password_hash, opened, password_version, must_change) WHERE u.customer_id = "
+    "g.customer_id",
 };
 static const struct db_stmt READ_LOGIN = {
     "users_read_login",
     "SELECT " USER_COLUMNS ", u.password_hash FROM app_user u WHERE u.username = $1",
+};
+static const struct db_stmt READ_PASSWORD = {
+    "users_read_password",
+    "SELECT " USER_COLUMNS ", u.password_hash FROM app_user u WHERE u.customer_id = $1",
+};
+static const struct db_stmt READ_REFRESH_OWNER = {
+    "refresh_tokens_owner",
+    "SELECT " USER_COLUMNS ", s.id, s.expire_date FROM refresh_token t JOIN session s ON s.id = t.session_id "
+    "JOIN app_user u ON u.customer_id = s.customer_id WHERE t.hash = $1",
 };
 static const struct db_stmt READ_USERS = {
     "users_read",
@@ -63,12 +69,22 @@ static const struct db_stmt MEASURE = {
 
 /* ---- rows ---- */
 
-static int index_of(const char *const *names, const char *name)
+int store_index_of(const char *const *names, const char *name)
 {
     for (int i = 0; names[i]; i++)
         if (strcmp(names[i], name) == 0)
             return i;
     return -1;
+}
+
+const char *store_text_or_null(struct arena *arena, const struct db_rows *rows, int r, int c)
+{
+    return db_null(rows, r, c) ? NULL : arena_strdup(arena, db_text(rows, r, c));
+}
+
+time_us_t store_time_or_0(const struct db_rows *rows, int r, int c)
+{
+    return db_null(rows, r, c) ? 0 : db_time(rows, r, c);
 }
 
 static void read_row(struct arena *arena, const struct db_rows *rows, int r, struct user *ret)
@@ -77,66 +93,61 @@ static void read_row(struct arena *arena, const struct db_rows *rows, int r, str
         .customer_id = db_i64(rows, r, 0),
         .username = arena_strdup(arena, db_text(rows, r, 1)),
         .full_name = arena_strdup(arena, db_text(rows, r, 2)),
-        .role = (enum token_role)index_of(USER_ROLES, db_text(rows, r, 3)),
-        .status = (enum user_status)index_of(USER_STATUSES, db_text(rows, r, 4)),
+        .role = (enum token_role)store_index_of(USER_ROLES, db_text(rows, r, 3)),
+        .status = (enum user_status)store_index_of(USER_STATUSES, db_text(rows, r, 4)),
         .opened = db_bool(rows, r, 5),
         .create_date = db_time(rows, r, 6),
+        .password_version = db_i64(rows, r, 7),
+        .must_change_password = db_bool(rows, r, 8),
     };
 }
 
 /* ---- a batch: what it loads ---- */
 
-struct batch_user {
-    struct user user; /* first: a struct user * of ours is a struct batch_user * */
-    bool is_new, was_opened;
-    UT_hash_handle hh;
-};
-struct batch_session {
-    struct session session;
-    struct batch_session *next;
-};
 struct taken_name {
     const char *name;
     UT_hash_handle hh;
 };
 
-static struct users_batch *state_of(struct batch *b)
+struct users_batch *store_state(struct batch *b)
 {
     struct users_batch *s = b->state;
     if (!s->ready) {
         s->ready = true;
-        s->sessions_end = &s->sessions;
+        s->trail_end = &s->trail;
         db_array_init(&s->ids);
         db_array_init(&s->new_names);
+        db_array_init(&s->session_ids);
+        db_array_init(&s->token_hashes);
     }
     return s;
 }
 
 void store_want_user(struct batch *b, int64_t customer_id)
 {
-    db_array_i64(&state_of(b)->ids, customer_id);
+    db_array_i64(&store_state(b)->ids, customer_id);
 }
 
 void store_want_new_user(struct batch *b, const char *username)
 {
-    db_array_text(&state_of(b)->new_names, username);
+    db_array_text(&store_state(b)->new_names, username);
 }
 
 void store_want_admins(struct batch *b)
 {
-    state_of(b)->admins_wanted = true;
+    store_state(b)->admins_wanted = true;
 }
 
 static void keep(struct batch *b, struct batch_user *u)
 {
-    HASH_ADD(hh, state_of(b)->users, user.customer_id, sizeof u->user.customer_id, u);
+    HASH_ADD(hh, store_state(b)->users, user.customer_id, sizeof u->user.customer_id, u);
 }
 
 static void take_name(struct batch *b, const char *username)
 {
     struct taken_name *taken = ARENA_NEW(b->arena, struct taken_name);
     taken->name = arena_strdup(b->arena, username);
-    HASH_ADD_KEYPTR(hh, state_of(b)->names, taken->name, strlen(taken->name), taken);
+    HASH_ADD_KEYPTR(hh, store_state(b)->names, taken->name, strlen(taken->name), taken);
 }
 
 static void on_users(void *arg, const struct db_rows *rows)
@@ -145,6 +156,7 @@ static void on_users(void *arg, const struct db_rows *rows)
     for (int r = 0; r < db_count(rows); r++) {
         struct batch_user *u = ARENA_NEW(b->arena, struct batch_user);
         read_row(b->arena, rows, r, &u->user);
+        u->user.password_hash = arena_strdup(b->arena, db_text(rows, r, USER_COLUMN_COUNT));
         keep(b, u);
     }
 }
@@ -159,13 +171,13 @@ static void on_names(void *arg, const struct db_rows *rows)
 static void on_admins(void *arg, const struct db_rows *rows)
 {
     struct batch *b = arg;
-    state_of(b)->has_admin = db_bool(rows, 0, 0);
+    store_state(b)->has_admin = db_bool(rows, 0, 0);
 }
 
 static void on_new_ids(void *arg, const struct db_rows *rows)
 {
     struct batch *b = arg;
-    struct users_batch *s = state_of(b);
+    struct users_batch *s = store_state(b);
     s->new_id_count = (size_t)db_count(rows);
     s->new_ids = ARENA_ARRAY(b->arena, int64_t, s->new_id_count + 1);
     for (int r = 0; r < db_count(rows); r++)
@@ -183,12 +195,13 @@ static void load_for_new(struct batch *b, struct users_batch *s)
 
 void store_load_batch(struct batch *b)
 {
-    struct users_batch *s = state_of(b);
+    struct users_batch *s = store_state(b);
     if (s->ids.count) {
         struct db_args args = db_args(b->arena);
         db_arg_array(&args, &s->ids);
         db_enqueue(b->db, &LOCK_USERS, &args, on_users, b);
     }
+    store_load_sessions(b);
     if (s->new_names.count)
         load_for_new(b, s);
     if (s->admins_wanted)
@@ -199,17 +212,23 @@ void store_load_batch(struct batch *b)
 
 /* ---- a batch: what is decided on it ---- */
 
-struct user *store_user(struct batch *b, int64_t customer_id)
+struct batch_user *store_batch_user(struct batch *b, int64_t customer_id)
 {
     struct batch_user *u;
-    HASH_FIND(hh, state_of(b)->users, &customer_id, sizeof customer_id, u);
+    HASH_FIND(hh, store_state(b)->users, &customer_id, sizeof customer_id, u);
+    return u;
+}
+
+struct user *store_user(struct batch *b, int64_t customer_id)
+{
+    struct batch_user *u = store_batch_user(b, customer_id);
     return u ? &u->user : NULL;
 }
 
 bool store_name_is_taken(struct batch *b, const char *username)
 {
     struct taken_name *taken;
-    HASH_FIND_STR(state_of(b)->names, username, taken);
+    HASH_FIND_STR(store_state(b)->names, username, taken);
     return taken != NULL;
 }
 
@@ -220,7 +239,7 @@ bool store_has_admin(const struct batch *b)
 
 struct user *store_add_user(struct batch *b, const struct user *user)
 {
-    struct users_batch *s = state_of(b);
+    struct users_batch *s = store_state(b);
     struct batch_user *u = ARENA_NEW(b->arena, struct batch_user);
     assert(s->new_ids_given < s->new_id_count);
     u->user = *user;
@@ -232,33 +251,29 @@ struct user *store_add_user(struct batch *b, const struct user *user)
     return &u->user;
 }
 
-void store_touch_opened(struct batch *b, struct user *user)
+void store_touch_user(struct batch *b, struct user *user)
 {
     (void)b;
-    ((struct batch_user *)user)->was_opened = true;
+    ((struct batch_user *)user)->is_changed = true;
 }
 
-void store_add_session(struct batch *b, const struct session *session)
+void store_touch_opened(struct batch *b, struct user *user)
 {
-    struct users_batch *s = state_of(b);
-    struct batch_session *x = ARENA_NEW(b->arena, struct batch_session);
-    x->session = *session;
-    *s->sessions_end = x;
-    s->sessions_end = &x->next;
+    ((struct batch_user *)user)->was_opened = true;
+    store_touch_user(b, user);
 }
 
 void store_each_opened(struct batch *b, void (*opened)(void *arg, const struct user *u), void *arg)
 {
-    for (const struct batch_user *u = state_of(b)->users; u; u = u->hh.next)
+    for (const struct batch_user *u = store_state(b)->users; u; u = u->hh.next)
         if (u->was_opened)
             opened(arg, &u->user);
 }
 
 /* ---- a batch: what it saves ---- */
 
-/* All arrays but the first, which is `first`, a time. Empty: nothing is done. */
-static void save(struct batch *b, const struct db_stmt *stmt, const time_us_t *first, struct db_array *const *all,
-                 size_t count)
+void store_save_arrays(struct batch *b, const struct db_stmt *stmt, const time_us_t *first, struct db_array *const *all,
+                       size_t count)
 {
     bool any = all[0]->count > 0;
     struct db_args args = db_args(b->arena);
@@ -274,8 +289,8 @@ static void save(struct batch *b, const struct db_stmt *stmt, const time_us_t *f
 
 static void save_new(struct batch *b, const struct users_batch *s)
 {
-    struct db_array id, username, full_name, role, hash;
-    struct db_array *all[] = {&id, &username, &full_name, &role, &hash};
+    struct db_array id, username, full_name, role, hash, must_change;
+    struct db_array *all[] = {&id, &username, &full_name, &role, &hash, &must_change};
     enum { COUNT = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COUNT; i++)
         db_array_init(all[i]);
@@ -287,56 +302,49 @@ static void save_new(struct batch *b, const struct users_batch *s)
         db_array_text(&full_name, u->user.full_name);
         db_array_text(&role, USER_ROLES[u->user.role]);
         db_array_text(&hash, u->user.password_hash);
+        db_array_bool(&must_change, u->user.must_change_password);
     }
-    save(b, &INSERT_USERS, &b->now, all, COUNT);
+    store_save_arrays(b, &INSERT_USERS, &b->now, all, COUNT);
 }
 
-static void save_opened(struct batch *b, const struct users_batch *s)
+static void save_changed(struct batch *b, const struct users_batch *s)
 {
-    struct db_array id, *all[] = {&id};
-    db_array_init(&id);
-    for (const struct batch_user *u = s->users; u; u = u->hh.next)
-        if (u->was_opened)
-            db_array_i64(&id, u->user.customer_id);
-    save(b, &OPEN_USERS, &b->now, all, 1);
-}
-
-static void save_sessions(struct batch *b, const struct users_batch *s)
-{
-    struct db_array id, family, customer, hash, peer, create_date, expire_date;
-    struct db_array *all[] = {&id, &family, &customer, &hash, &peer, &create_date, &expire_date};
+    struct db_array id, role, status, hash, opened, version, must_change;
+    struct db_array *all[] = {&id, &role, &status, &hash, &opened, &version, &must_change};
     enum { COUNT = sizeof all / sizeof all[0] };
     for (size_t i = 0; i < COUNT; i++)
         db_array_init(all[i]);
-    for (const struct batch_session *x = s->sessions; x; x = x->next) {
-        db_array_uuid(&id, x->session.id);
-        db_array_uuid(&family, x->session.family);
-        db_array_i64(&customer, x->session.customer_id);
-        db_array_text(&hash, x->session.refresh_hash);
-        db_array_text(&peer, x->session.peer);
-        db_array_time(&create_date, x->session.create_date);
-        db_array_time(&expire_date, x->session.expire_date);
+    for (const struct batch_user *u = s->users; u; u = u->hh.next) {
+        if (!u->is_changed)
+            continue;
+        db_array_i64(&id, u->user.customer_id);
+        db_array_text(&role, USER_ROLES[u->user.role]);
+        db_array_text(&status, USER_STATUSES[u->user.status]);
+        db_array_text(&hash, u->user.password_hash);
+        db_array_bool(&opened, u->user.opened);
+        db_array_i64(&version, u->user.password_version);
+        db_array_bool(&must_change, u->user.must_change_password);
     }
-    save(b, &INSERT_SESSIONS, NULL, all, COUNT);
+    store_save_arrays(b, &UPDATE_USERS, &b->now, all, COUNT);
 }
 
 void store_save_batch(struct batch *b)
 {
-    const struct users_batch *s = state_of(b);
+    const struct users_batch *s = store_state(b);
     save_new(b, s);
-    save_opened(b, s);
-    save_sessions(b, s);
+    save_changed(b, s);
+    store_save_sessions(b);
+    store_save_trail(b);
 }
 
 /* ---- reads ---- */
 
-enum err store_read_login(struct db *db, struct arena *arena, const char *username, struct user **ret,
-                          struct fault *fault)
+/* The one row of a statement of USER_COLUMNS and the password's hash. NULL: there is none. */
+static enum err read_with_password(struct db *db, struct arena *arena, const struct db_stmt *stmt,
+                                   const struct db_args *args, struct user **ret, struct fault *fault)
 {
-    struct db_args args = db_args(arena);
-    db_arg_text(&args, username);
     CLEANUP_ROWS struct db_rows *rows = NULL;
-    enum err e = db_query(db, &READ_LOGIN, &args, &rows, fault);
+    enum err e = db_query(db, stmt, args, &rows, fault);
     if (e)
         return e;
     *ret = NULL;
@@ -344,7 +352,42 @@ enum err store_read_login(struct db *db, struct arena *arena, const char *userna
         return ERR_OK;
     *ret = ARENA_NEW(arena, struct user);
     read_row(arena, rows, 0, *ret);
-    (*ret)->password_hash = arena_strdup(arena, db_text(rows, 0, 7));
+    (*ret)->password_hash = arena_strdup(arena, db_text(rows, 0, USER_COLUMN_COUNT));
+    return ERR_OK;
+}
+
+enum err store_read_login(struct db *db, struct arena *arena, const char *username, struct user **ret,
+                          struct fault *fault)
+{
+    struct db_args args = db_args(arena);
+    db_arg_text(&args, username);
+    return read_with_password(db, arena, &READ_LOGIN, &args, ret, fault);
+}
+
+enum err store_read_password(struct db *db, struct arena *arena, int64_t customer_id, struct user **ret,
+                             struct fault *fault)
+{
+    struct db_args args = db_args(arena);
+    db_arg_i64(&args, customer_id);
+    return read_with_password(db, arena, &READ_PASSWORD, &args, ret, fault);
+}
+
+enum err store_read_refresh_owner(struct db *db, struct arena *arena, const char *hash, struct refresh_owner *ret,
+                                  struct fault *fault)
+{
+    struct db_args args = db_args(arena);
+    db_arg_text(&args, hash);
+    CLEANUP_ROWS struct db_rows *rows = NULL;
+    enum err e = db_query(db, &READ_REFRESH_OWNER, &args, &rows, fault);
+    if (e)
+        return e;
+    *ret = (struct refresh_owner){.user = NULL};
+    if (db_count(rows) == 0)
+        return ERR_OK;
+    ret->user = ARENA_NEW(arena, struct user);
+    read_row(arena, rows, 0, ret->user);
+    ret->session_id = db_uuid(rows, 0, USER_COLUMN_COUNT);
+    ret->expire_date = db_time(rows, 0, USER_COLUMN_COUNT + 1);
     return ERR_OK;
 }
 

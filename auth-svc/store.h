@@ -7,28 +7,34 @@
 #ifndef AUTH_SVC_STORE_H
 #define AUTH_SVC_STORE_H
 
+#include "session.h"
 #include "svc/lane.h"
 #include "svc/readers.h"
+#include "trail.h"
 #include "user.h"
 
 /* ---- a batch ---- */
 
-struct batch_user; /* private: a user and what the batch did to him */
-struct batch_session;
+struct batch_user; /* private: a user, his live sessions, and what the batch did to them */
+struct batch_token;
+struct batch_trail;
 struct taken_name;
 struct users_batch {
-    struct batch_user *users; /* a hash by customer id */
-    struct taken_name *names; /* a hash */
-    struct batch_session *sessions, **sessions_end;
-    struct db_array ids, new_names;
+    struct batch_user *users;   /* a hash by customer id */
+    struct taken_name *names;   /* a hash */
+    struct batch_token *tokens; /* a hash by hash */
+    struct batch_trail *trail, **trail_end;
+    struct db_array ids, new_names, session_ids /* of whom */, token_hashes;
     int64_t *new_ids; /* one for each new user that is wanted */
     size_t new_id_count, new_ids_given;
     bool admins_wanted, has_admin, ready;
 };
-/* In `want`. */
+/* In `want`. A user's row is the lock of all that is his: who changes a session wants its user. */
 void store_want_user(struct batch *b, int64_t customer_id);
 void store_want_new_user(struct batch *b, const char *username);
 void store_want_admins(struct batch *b);
+void store_want_sessions(struct batch *b, int64_t customer_id); /* his live ones; and him */
+void store_want_token(struct batch *b, const char *hash);
 /* In lane_ops. */
 void store_load_batch(struct batch *b);
 void store_save_batch(struct batch *b);
@@ -39,7 +45,17 @@ bool store_has_admin(const struct batch *b);
 /* Gives him his customer id. */
 struct user *store_add_user(struct batch *b, const struct user *u);
 void store_touch_opened(struct batch *b, struct user *u);
+void store_touch_user(struct batch *b, struct user *u); /* role, status or password are others */
+/* Calls back for each live session of his, oldest first, until it returns false. */
+void store_each_session(struct batch *b, int64_t customer_id, bool (*each)(void *arg, struct session *s), void *arg);
+/* NULL: none of his that is live has this id. */
+struct session *store_session(struct batch *b, int64_t customer_id, struct uuid id);
+void store_touch_session(struct batch *b, struct session *s);
 void store_add_session(struct batch *b, const struct session *s);
+struct refresh_token *store_token(struct batch *b, const char *hash); /* NULL: there is none */
+void store_touch_token(struct batch *b, struct refresh_token *t);
+void store_add_token(struct batch *b, struct uuid session_id, const char *hash);
+void store_add_trail(struct batch *b, struct trail_entry *e); /* see trail_add */
 /* After COMMIT: calls back for each user whose account was opened. */
 void store_each_opened(struct batch *b, void (*opened)(void *arg, const struct user *u), void *arg);
 
@@ -50,6 +66,26 @@ MUST_CHECK enum err store_read_login(struct db *db, struct arena *arena, const c
                                      struct fault *fault);
 MUST_CHECK enum err store_read_users(struct db *db, struct arena *arena, const int64_t *ids, size_t count,
                                      struct user **ret, size_t *ret_count, struct fault *fault);
+/* Whose session the token belongs to: used, ended or not. user is NULL: nobody's. */
+struct refresh_owner {
+    struct user *user;
+    struct uuid session_id;
+    time_us_t expire_date;
+};
+MUST_CHECK enum err store_read_refresh_owner(struct db *db, struct arena *arena, const char *hash,
+                                             struct refresh_owner *ret, struct fault *fault);
+/* With the password's hash. NULL: there is none. */
+MUST_CHECK enum err store_read_password(struct db *db, struct arena *arena, int64_t customer_id, struct user **ret,
+                                        struct fault *fault);
+/* Live at `now`, newest first, from behind `after`; one more than limit when there are more. */
+struct session_list {
+    struct session *items;
+    size_t count;
+    bool more;
+};
+MUST_CHECK enum err store_read_sessions(struct db *db, struct arena *arena, int64_t customer_id, time_us_t now,
+                                        const struct cursor *after, int64_t limit, struct session_list *ret,
+                                        struct fault *fault);
 struct user_measures {
     int64_t unopened; /* sagas under way … */
     time_us_t oldest; /* … and since when the oldest (0: none) */

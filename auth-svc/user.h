@@ -1,14 +1,13 @@
-/* user.h — who a user is, how he may be named, and what a session is.
+/* user.h — who a user is, and how he may be named.
  *
  * For     auth-svc's decisions. Pure: no I/O, no clock, no allocation.
- * Owns    nothing; users and sessions belong to the batch or the call that has them.
+ * Owns    nothing; users belong to the batch or the call that has them.
  * Always  one user a name, in whatever case it is written; a user is a customer, admins too.
  */
 #ifndef AUTH_SVC_USER_H
 #define AUTH_SVC_USER_H
 
 #include "base/clock.h"
-#include "base/id.h"
 #include "io/token.h"
 
 enum user_status { USER_ACTIVE, USER_DISABLED };
@@ -26,6 +25,8 @@ struct user {
     enum token_role role;
     enum user_status status;
     const char *password_hash; /* NULL where it was not asked for */
+    int64_t password_version;  /* another one, another password */
+    bool must_change_password; /* until then he may do no more than that */
     bool opened;               /* the books have opened his account: he is registered */
     time_us_t create_date;
 };
@@ -35,15 +36,5 @@ MUST_CHECK bool user_name_normalise(const char *text, char ret_name[USER_NAME_MA
 bool user_may_log_in(const struct user *u);
 /* The books' word. false: he was open before: nothing changes. */
 bool user_open(struct user *u);
-
-/* What a log-in begins, and renewals go on with. Lives a week, and then one logs in again. */
-enum { SESSION_LIFE_S = 7 * 24 * 3600 };
-struct session {
-    struct uuid id, family; /* the family has its first session's id */
-    int64_t customer_id;
-    const char *refresh_hash; /* password.h */
-    const char *peer;         /* who spoke to us: the gateway, until it says for whom */
-    time_us_t create_date, expire_date;
-};
 
 #endif

@@ -25,6 +25,7 @@
     X(ERR_INVALID,                 400, "validation_failed",         "Some fields are not valid")        \
     X(ERR_UNAUTHENTICATED,         401, "unauthenticated",           "A valid access token is needed")   \
     X(ERR_BAD_CREDENTIALS,         401, "invalid_credentials",       "User name or password is wrong")   \
+    X(ERR_BAD_REFRESH_TOKEN,       401, "invalid_refresh_token",     "The refresh token is not valid")   \
     X(ERR_FORBIDDEN,               403, "forbidden",                 "Your role may not do this")        \
     X(ERR_NOT_FOUND,               404, "not_found",                 "There is no such thing")           \
     X(ERR_ORDER_NOT_FOUND,         404, "order_not_found",           "There is no such order")           \

@@ -1,28 +1,487 @@
-/* auth-svc's schema and SQL on a real PostgreSQL, in the rights of its own role. Its stories are told end to end (tests/e2e). */
+/* auth-svc on a real PostgreSQL, in the rights of its own role: sessions and users by HTTP, at once and with lost commits. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "auth-svc/api.h"
+#include "auth-svc/auth.h"
 #include "auth-svc/checks.h"
 #include "auth-svc/commands.h"
+#include "auth-svc/conf.h"
 #include "auth-svc/events.h"
 #include "auth-svc/migrations.h"
 #include "support/audit.h"
+#include "support/cutter.h"
+#include "support/need_env.h"
 #include "support/schema.h"
 #include "svc/audit.h"
 #include "unit/unit.h"
 
+#define PATH "/api/v1/auth"
+#define PASSWORD "tall-green-kettle-7"
+#define NEW_PASSWORD "broad-brown-bottle-8"
+enum { MANY = 50 };
+
+struct world {
+    struct stand st; /* first */
+    struct auth_settings settings;
+    struct cutter *cutter;
+    int64_t customer;
+    char name[32], jwks[128];
+};
+
+/* The stand has the keys and the settings that every service has; the rest is made here. */
+static enum err open_auth(struct service *s, struct fault *fault)
+{
+    struct world *w = (struct world *)((char *)s - offsetof(struct stand, service));
+    snprintf(w->jwks, sizeof w->jwks, "%s/jwks.json", w->st.folder);
+    w->settings = (struct auth_settings){.service = w->st.settings,
+                                         .signing_keys_dir = w->st.folder,
+                                         .password_memory_kib = 19456,
+                                         .password_ops = 2,
+                                         .password_workers = 2};
+    w->settings.service.jwks_file = w->jwks;
+    s->settings = &w->settings.service;
+    return auth_open(s, fault);
+}
+
+static const struct service_spec SPEC = {
+    .name = "auth-svc",
+    .schema = "auth",
+    .topic = "auth-events",
+    .consumes = AUTH_SVC_CONSUMES,
+    .kinds = AUTH_SVC_KINDS,
+    .ops = &AUTH_SVC_OPS,
+    .routes = AUTH_SVC_ROUTES,
+    .migrations = AUTH_SVC_MIGRATIONS,
+    .reread = api_reread,
+    .open = open_auth,
+    .close = auth_close,
+};
+
+/* ---- a world, and somebody new for each story ---- */
+
+static int open_world(void **state)
+{
+    struct world *w = mem_alloc(sizeof *w);
+    const char *url = need_env("TEST_DB_URL"), *at = strrchr(url, '@'), *path = strrchr(url, '/');
+    char server[64];
+    assert_true(at != NULL && path > at);
+    snprintf(server, sizeof server, "%.*s", (int)(path - at - 1), at + 1);
+    w->cutter = cutter_new(server);
+    stand_open_by(&w->st, &SPEC, "auth", "auth", cutter_address(w->cutter));
+    w->customer = 100;
+    *state = w;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    struct world *w = *state;
+    stand_close(&w->st);
+    cutter_free(w->cutter);
+    mem_free(w);
+    return 0;
+}
+
+static void add_user(struct world *w, int64_t customer_id, const char *name, const char *role)
+{
+    struct password_cost cost = {19456, 2};
+    char hash[PASSWORD_HASH_MAX];
+    struct fault fault;
+    assert_int_equal(password_hash(cost, PASSWORD, hash, &fault), ERR_OK);
+    stand_run(
+        &w->st,
+        "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
+        "update_date) VALUES (%" PRId64 ", '%s', 'Somebody', '%s', 'ACTIVE', '%s', true, now(), now())",
+        customer_id, name, role, hash);
+}
+
+static int next_customer(void **state)
+{
+    struct world *w = *state;
+    w->customer++;
+    snprintf(w->name, sizeof w->name, "user-%" PRId64, w->customer);
+    add_user(w, w->customer, w->name, "CUSTOMER");
+    return 0;
+}
+
+/* What is true after every story: a live session has one unused token, no end goes untold, and no secret is written down. */
+static int assert_sessions_are_sound(void **state)
+{
+    struct stand *st = *state;
+    assert_int_equal(stand_number(st, "SELECT count(*) FROM (SELECT s.id FROM session s LEFT JOIN refresh_token t ON "
+                                      "t.session_id = s.id AND t.used_date IS NULL WHERE s.revoke_date IS NULL "
+                                      "GROUP BY s.id HAVING count(t.hash) <> 1) x"),
+                     0);
+    assert_int_equal(stand_number(st, "SELECT count(*) FROM session s FULL JOIN (SELECT "
+                                      "jsonb_array_elements_text(payload::jsonb->'data'->'sids')::uuid AS id FROM "
+                                      "outbox WHERE type = 'session.revoked') o ON o.id = s.id WHERE "
+                                      "(s.revoke_date IS NULL) <> (o.id IS NULL)"),
+                     0);
+    assert_int_equal(
+        stand_number(st, "SELECT count(*) FROM audit_log a WHERE a::text ~ 'kettle|bottle|argon|[0-9a-f]{64}'"), 0);
+    return 0;
+}
+
+/* ---- what is asked ---- */
+
+struct tokens {
+    int status;
+    const char *access, *refresh;
+};
+
+static struct tokens tokens_of(struct world *w, struct answer answer)
+{
+    return (struct tokens){.status = answer.status,
+                           .access = stand_member(&w->st, answer.body, "accessToken"),
+                           .refresh = stand_member(&w->st, answer.body, "refreshToken")};
+}
+
+static struct tokens log_in_as(struct world *w, const char *name, const char *password)
+{
+    char body[192];
+    snprintf(body, sizeof body, "{\"username\":\"%s\",\"password\":\"%s\"}", name, password);
+    return tokens_of(w, stand_ask(&w->st, &(struct ask){.method = "POST", .path = PATH "/login", .body = body}));
+}
+
+static struct tokens log_in(struct world *w)
+{
+    struct tokens t = log_in_as(w, w->name, PASSWORD);
+    assert_int_equal(t.status, 200);
+    return t;
+}
+
+static int send_refresh(struct world *w, const char *token, const char *key)
+{
+    char body[128];
+    snprintf(body, sizeof body, "{\"refreshToken\":\"%s\"}", token);
+    return stand_send(&w->st, &(struct ask){.method = "POST", .path = PATH "/refresh", .body = body, .key = key});
+}
+
+static struct tokens refresh_with(struct world *w, const char *token, const char *key)
+{
+    return tokens_of(w, stand_hear(&w->st, send_refresh(w, token, key)));
+}
+
+static struct tokens refresh(struct world *w, const char *token)
+{
+    return refresh_with(w, token, NULL);
+}
+
+static int ask(struct world *w, const char *token, const char *method, const char *path, const char *body)
+{
+    return stand_ask(&w->st, &(struct ask){.method = method, .path = path, .body = body, .token = token}).status;
+}
+
+static int64_t live_tips(struct world *w)
+{
+    return stand_number(&w->st,
+                        "SELECT count(*) FROM refresh_token t JOIN session s ON s.id = t.session_id "
+                        "WHERE s.customer_id = %" PRId64 " AND s.revoke_date IS NULL AND t.used_date IS NULL",
+                        w->customer);
+}
+
+static int64_t told(struct world *w, const char *reason)
+{
+    return stand_number(
+        &w->st,
+        "SELECT coalesce(sum(jsonb_array_length(payload::jsonb->'data'->'sids')), 0) FROM outbox WHERE type = "
+        "'session.revoked' AND payload::jsonb->'data'->>'reason' = '%s' AND "
+        "(payload::jsonb->'data'->>'customerId')::bigint = %" PRId64,
+        reason, w->customer);
+}
+
+static int64_t written(struct world *w, const char *type)
+{
+    return stand_number(&w->st, "SELECT count(*) FROM audit_log WHERE type = '%s' AND customer_id = %" PRId64, type,
+                        w->customer);
+}
+
+/* ---- refresh ---- */
+
+static void a_refresh_token_is_good_once_and_its_second_use_ends_the_session(void **state)
+{
+    struct world *w = *state;
+    struct tokens first = log_in(w), other = log_in(w);
+    struct tokens second = refresh(w, first.refresh);
+    assert_int_equal(second.status, 200);
+    assert_string_not_equal(second.refresh, first.refresh);
+
+    assert_int_equal(refresh(w, first.refresh).status, 401);
+    assert_int_equal(refresh(w, second.refresh).status, 401);
+    assert_int_equal(told(w, "reuse"), 1);
+    assert_int_equal(written(w, "session.reused"), 1);
+    assert_int_equal(refresh(w, other.refresh).status, 200); /* another session of his goes on */
+}
+
+static void every_renewal_gives_another_token_and_all_before_it_are_used(void **state)
+{
+    enum { RENEWALS = 4 };
+    struct world *w = *state;
+    struct tokens t = log_in(w);
+    const char *oldest = t.refresh;
+    for (int i = 0; i < RENEWALS; i++) {
+        t = refresh(w, t.refresh);
+        assert_int_equal(t.status, 200);
+        assert_int_equal(live_tips(w), 1);
+    }
+    assert_int_equal(written(w, "session.refreshed"), RENEWALS);
+    assert_int_equal(refresh(w, oldest).status, 401);
+    assert_int_equal(live_tips(w), 0);
+}
+
+static void assert_one_tip(struct world *w, const int sockets[MANY])
+{
+    const char *next = NULL;
+    for (int i = 0; i < MANY; i++) {
+        struct tokens t = tokens_of(w, stand_hear(&w->st, sockets[i]));
+        assert_int_equal(t.status, 200);
+        if (next != NULL)
+            assert_string_equal(t.refresh, next);
+        next = t.refresh;
+    }
+    assert_int_equal(live_tips(w), 1);
+    assert_int_equal(told(w, "reuse"), 0);
+    assert_int_equal(refresh(w, next).status, 200);
+}
+
+static void fifty_refreshes_in_one_batch_leave_one_live_tip(void **state)
+{
+    struct world *w = *state;
+    struct tokens t = log_in(w);
+    int sockets[MANY];
+    stand_hold(&w->st);
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = send_refresh(w, t.refresh, NULL);
+    stand_await_inbox(&w->st, MANY);
+    stand_release(&w->st);
+    assert_one_tip(w, sockets);
+}
+
+static void fifty_refreshes_at_once_leave_one_live_tip(void **state)
+{
+    struct world *w = *state;
+    struct tokens t = log_in(w);
+    int sockets[MANY];
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = send_refresh(w, t.refresh, NULL);
+    assert_one_tip(w, sockets);
+}
+
+static void the_same_key_gives_the_same_successor_again_until_it_is_used(void **state)
+{
+    struct world *w = *state;
+    struct tokens first = log_in(w);
+    struct tokens second = refresh_with(w, first.refresh, "key-0001");
+    struct tokens again = refresh_with(w, first.refresh, "key-0001");
+    assert_int_equal(again.status, 200);
+    assert_string_equal(again.refresh, second.refresh);
+    assert_int_equal(refresh(w, second.refresh).status, 200);
+    assert_int_equal(refresh_with(w, first.refresh, "key-0001").status, 401);
+    assert_int_equal(told(w, "reuse"), 1);
+
+    first = log_in(w);
+    assert_int_equal(refresh_with(w, first.refresh, "key-0002").status, 200);
+    assert_int_equal(refresh_with(w, first.refresh, "key-0003").status, 401);
+    assert_int_equal(told(w, "reuse"), 2);
+}
+
+static void what_is_no_live_refresh_token_is_refused_and_changes_nothing(void **state)
+{
+    static const struct {
+        const char *set, *why;
+    } ROWS[] = {
+        {"UPDATE session SET idle_date = now() - interval '1 s' WHERE customer_id = ", "it was not renewed in time"},
+        {"UPDATE session SET create_date = now() - interval '7 d', idle_date = now(), expire_date = now() WHERE "
+         "customer_id = ",
+         "its life is over"},
+        {"UPDATE app_user SET status = 'DISABLED' WHERE customer_id = ", "he was disabled"},
+    };
+    struct world *w = *state;
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
+        assert_int_equal(next_customer(state), 0);
+        struct tokens t = log_in(w);
+        stand_run(&w->st, "%s%" PRId64, ROWS[i].set, w->customer);
+        ROW_CHECK(refresh(w, t.refresh).status == 401, ROWS[i].why);
+        ROW_CHECK(live_tips(w) == 1, ROWS[i].why);
+        ROW_CHECK(written(w, "session.refreshed") == 0, ROWS[i].why);
+    }
+    assert_int_equal(refresh(w, "x").status, 401);
+    assert_int_equal(refresh(w, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").status, 401);
+}
+
+static void a_refresh_whose_commit_is_lost_gives_one_true_answer(void **state)
+{
+    static const struct {
+        enum cut cut;
+        int status;
+        const char *why;
+    } CUTS[] = {
+        {CUT_BEFORE, 200, "the lane row says that it is out: it is decided again"},
+        {CUT_AFTER, 200, "the lane row says that it is in"},
+        {CUT_BLIND, 200, "nobody knows, and the lane row tells"},
+        {CUT_AFTER_HUNG, 504, "nobody learns in time; the same request again gets what it made"},
+    };
+    struct world *w = *state;
+    struct tokens t = log_in(w);
+    for (size_t i = 0; i < LENGTH_OF(CUTS); i++) {
+        stand_settle(&w->st);
+        cutter_arm(w->cutter, CUTS[i].cut);
+        struct tokens next = refresh_with(w, t.refresh, "key-of-cuts");
+        ROW_CHECK(next.status == CUTS[i].status, CUTS[i].why);
+        if (next.status == 504) {
+            stand_settle(&w->st);
+            stand_run(&w->st,
+                      "UPDATE refresh_token t SET used_date = now() FROM session s WHERE s.id = t.session_id AND "
+                      "s.refresh_date = t.used_date AND s.customer_id = %" PRId64,
+                      w->customer); /* as if no ten seconds had passed, however long the lane was away */
+            stand_run(&w->st,
+                      "UPDATE session s SET refresh_date = (SELECT max(used_date) FROM refresh_token t WHERE "
+                      "t.session_id = s.id) WHERE customer_id = %" PRId64,
+                      w->customer);
+            next = refresh_with(w, t.refresh, "key-of-cuts");
+            ROW_CHECK(next.status == 200, CUTS[i].why);
+        }
+        ROW_CHECK(live_tips(w) == 1, CUTS[i].why);
+        t = next;
+    }
+    assert_int_equal(told(w, "reuse"), 0);
+    assert_int_equal(refresh(w, t.refresh).status, 200);
+}
+
+/* ---- the end of sessions ---- */
+
+static void logging_out_ends_this_session_and_no_other(void **state)
+{
+    struct world *w = *state;
+    struct tokens here = log_in(w), there = log_in(w);
+    assert_int_equal(ask(w, here.access, "POST", PATH "/logout", NULL), 204);
+    assert_int_equal(ask(w, here.access, "POST", PATH "/logout", NULL), 204); /* it is so already */
+    assert_int_equal(refresh(w, here.refresh).status, 401);
+    assert_int_equal(refresh(w, there.refresh).status, 200);
+    assert_int_equal(told(w, "logout"), 1);
+}
+
+static void a_session_is_ended_by_whose_it_is_and_by_nobody_else(void **state)
+{
+    struct world *w = *state;
+    struct tokens his = log_in(w);
+    char path[96];
+    snprintf(path, sizeof path, PATH "/sessions/%s",
+             stand_text(&w->st, "SELECT id FROM session WHERE customer_id = %" PRId64, w->customer));
+    assert_int_equal(next_customer(state), 0);
+    struct tokens other = log_in(w);
+    assert_int_equal(ask(w, other.access, "DELETE", path, NULL), 404);
+    assert_int_equal(ask(w, other.access, "DELETE", PATH "/sessions/none", NULL), 404);
+    assert_int_equal(ask(w, his.access, "DELETE", path, NULL), 204);
+    assert_int_equal(ask(w, his.access, "DELETE", path, NULL), 404);
+    assert_int_equal(refresh(w, his.refresh).status, 401);
+    assert_int_equal(refresh(w, other.refresh).status, 200);
+}
+
+static void a_new_password_ends_all_other_sessions(void **state)
+{
+    static const char GOOD[] = "{\"currentPassword\":\"" PASSWORD "\",\"newPassword\":\"" NEW_PASSWORD "\"}";
+    struct world *w = *state;
+    struct tokens here = log_in(w), there = log_in(w);
+    assert_int_equal(ask(w, here.access, "POST", PATH "/password",
+                         "{\"currentPassword\":\"not-" PASSWORD "\",\"newPassword\":\"" NEW_PASSWORD "\"}"),
+                     401);
+    assert_int_equal(ask(w, here.access, "POST", PATH "/password",
+                         "{\"currentPassword\":\"" PASSWORD "\",\"newPassword\":\"" PASSWORD "\"}"),
+                     400);
+    assert_int_equal(ask(w, here.access, "POST", PATH "/password",
+                         "{\"currentPassword\":\"" PASSWORD "\",\"newPassword\":\"short\"}"),
+                     400);
+    assert_int_equal(told(w, "password"), 0);
+
+    assert_int_equal(ask(w, here.access, "POST", PATH "/password", GOOD), 204);
+    assert_int_equal(refresh(w, here.refresh).status, 200);
+    assert_int_equal(refresh(w, there.refresh).status, 401);
+    assert_int_equal(told(w, "password"), 1);
+    assert_int_equal(log_in_as(w, w->name, PASSWORD).status, 401);
+    assert_int_equal(log_in_as(w, w->name, NEW_PASSWORD).status, 200);
+    assert_int_equal(written(w, "password.changed"), 1);
+    assert_int_equal(written(w, "password.refused"), 1);
+    assert_int_equal(written(w, "login.failed"), 1);
+}
+
+static void a_log_in_too_many_ends_the_oldest_session(void **state)
+{
+    struct world *w = *state;
+    struct tokens oldest = log_in(w);
+    stand_run(
+        &w->st,
+        "WITH s AS (INSERT INTO session (id, customer_id, peer, create_date, refresh_date, idle_date, expire_date) "
+        "SELECT gen_random_uuid(), %" PRId64 ", 'x', now(), now(), now() + interval '1 h', now() + interval '1 h' "
+        "FROM generate_series(2, %d) RETURNING id) INSERT INTO refresh_token (hash, session_id, create_date) "
+        "SELECT encode(sha256(id::text::bytea), 'hex'), id, now() FROM s",
+        w->customer, SESSIONS_MAX);
+    assert_int_equal(live_tips(w), SESSIONS_MAX);
+    (void)log_in(w);
+    assert_int_equal(live_tips(w), SESSIONS_MAX);
+    assert_int_equal(told(w, "limit"), 1);
+    assert_int_equal(refresh(w, oldest.refresh).status, 401);
+}
+
+/* ---- passwords and the trail ---- */
+
+static void a_log_in_hashes_a_cheap_password_anew_and_ends_no_session(void **state)
+{
+    struct world *w = *state;
+    struct auth *a = auth_of(&w->st.service);
+    struct tokens before = log_in(w);
+    a->cost.passes = 3;
+    struct tokens then = log_in(w);
+    (void)log_in(w);
+    a->cost.passes = 2;
+    assert_int_equal(stand_number(&w->st,
+                                  "SELECT count(*) FROM app_user WHERE customer_id = %" PRId64
+                                  " AND password_hash LIKE '%%t=3,%%'",
+                                  w->customer),
+                     1);
+    assert_int_equal(written(w, "password.rehashed"), 1);
+    assert_int_equal(refresh(w, before.refresh).status, 200);
+    assert_int_equal(refresh(w, then.refresh).status, 200);
+    (void)log_in(w); /* and a dearer hash than today's is left alone */
+    assert_int_equal(written(w, "password.rehashed"), 1);
+}
+
+static void the_trail_says_who_and_can_not_be_changed(void **state)
+{
+    struct world *w = *state;
+    (void)log_in(w);
+    assert_int_equal(log_in_as(w, "nobody-here", PASSWORD).status, 401);
+    assert_int_equal(
+        stand_number(&w->st,
+                     "SELECT count(*) FROM audit_log WHERE type = 'login.succeeded' AND actor = 'CUSTOMER:%" PRId64
+                     "' AND customer_id = %" PRId64 " AND address = '127.0.0.1' AND session_id IS "
+                     "NOT NULL AND request_id <> ''",
+                     w->customer, w->customer),
+        1);
+    assert_true(stand_number(&w->st, "SELECT count(*) FROM audit_log WHERE type = 'login.failed' AND actor IS NULL AND "
+                                     "customer_id IS NULL") > 0);
+    assert_int_equal(stand_number(&w->st,
+                                  "SELECT count(*) FROM information_schema.role_table_grants WHERE table_name = "
+                                  "'audit_log' AND grantee = 'auth_app' AND privilege_type NOT IN ('SELECT', "
+                                  "'INSERT')"),
+                     0);
+}
+
 /* ---- what it answers for ---- */
 
 static const struct planted PLANTED[] = {
-    {"auth_sessions_are_of_one_user",
+    {"auth_sessions_have_one_tip",
      "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
      "update_date) VALUES (7, 'name7', 'N', 'CUSTOMER', 'ACTIVE', '$argon2id$v=19$m=1,t=1,p=1$AAAA$AAAA', true, now(), "
-     "now()); INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, "
-     "create_date, update_date) VALUES (8, 'name8', 'N', 'CUSTOMER', 'ACTIVE', '$argon2id$v=19$m=1,t=1,p=1$AAAA$AAAA', "
-     "true, now(), now()); INSERT INTO session (id, family, customer_id, refresh_hash, peer, create_date, expire_date) "
-     "VALUES ('01890000-0000-7000-8000-000000000001', '01890000-0000-7000-8000-000000000001', 7, lpad('1', 64, 'a'), "
-     "'::1', now(), now() + interval '1 day'); INSERT INTO session (id, family, customer_id, refresh_hash, peer, "
-     "create_date, expire_date) VALUES ('01890000-0000-7000-8000-000000000002', "
-     "'01890000-0000-7000-8000-000000000001', 8, lpad('2', 64, 'a'), '::1', now(), now() + interval '1 day')",
+     "now()); INSERT INTO session (id, customer_id, peer, create_date, refresh_date, idle_date, expire_date) VALUES "
+     "('01890000-0000-7000-8000-000000000001', 7, '::1', now(), now(), now() + interval '1 h', now() + interval '1 "
+     "h'); "
+     "INSERT INTO refresh_token (hash, session_id, create_date) VALUES "
+     "(lpad('1', 64, 'a'), '01890000-0000-7000-8000-000000000001', now()), "
+     "(lpad('2', 64, 'a'), '01890000-0000-7000-8000-000000000001', now())",
      "01890000-0000-7000-8000-000000000001 2"},
     {"auth_users_are_opened",
      "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
@@ -57,7 +516,7 @@ static void every_statement_can_be_run_the_migrations_add_up_and_each_check_find
         .checks = AUTH_SVC_CHECKS,
     };
     struct stand *st = mem_alloc(sizeof *st);
-    stand_open(st, &spec, "auth", "auth");
+    stand_open(st, &spec, "auth_books", "auth");
     assert_statements_are_sound(st, "auth-svc", NULL);
     assert_migrations_add_up(st);
     assert_checks_find(st, PLANTED);
@@ -67,8 +526,22 @@ static void every_statement_can_be_run_the_migrations_add_up_and_each_check_find
 
 int main(void)
 {
+#define STORY(name) cmocka_unit_test_setup_teardown(name, next_customer, assert_sessions_are_sound)
     const struct CMUnitTest tests[] = {
+        STORY(a_refresh_token_is_good_once_and_its_second_use_ends_the_session),
+        STORY(every_renewal_gives_another_token_and_all_before_it_are_used),
+        STORY(fifty_refreshes_in_one_batch_leave_one_live_tip),
+        STORY(fifty_refreshes_at_once_leave_one_live_tip),
+        STORY(the_same_key_gives_the_same_successor_again_until_it_is_used),
+        STORY(what_is_no_live_refresh_token_is_refused_and_changes_nothing),
+        STORY(logging_out_ends_this_session_and_no_other),
+        STORY(a_session_is_ended_by_whose_it_is_and_by_nobody_else),
+        STORY(a_new_password_ends_all_other_sessions),
+        STORY(a_log_in_too_many_ends_the_oldest_session),
+        STORY(a_log_in_hashes_a_cheap_password_anew_and_ends_no_session),
+        STORY(the_trail_says_who_and_can_not_be_changed),
+        STORY(a_refresh_whose_commit_is_lost_gives_one_true_answer),
         cmocka_unit_test(every_statement_can_be_run_the_migrations_add_up_and_each_check_finds_what_it_is_for),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_world, close_world);
 }

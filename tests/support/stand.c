@@ -306,8 +306,8 @@ int stand_send(struct stand *st, const struct ask *ask)
     struct buf text;
     buf_init(&text);
     buf_printf(&text, "%s %s HTTP/1.1\r\nHost: stand\r\nConnection: close\r\n", ask->method, ask->path);
-    if (ask->customer_id != 0)
-        buf_printf(&text, "Authorization: Bearer %s\r\n", token_of(st, ask));
+    if (ask->token != NULL || ask->customer_id != 0)
+        buf_printf(&text, "Authorization: Bearer %s\r\n", ask->token != NULL ? ask->token : token_of(st, ask));
     if (ask->key != NULL)
         buf_printf(&text, "Idempotency-Key: \"%s\"\r\n", ask->key);
     if (ask->body != NULL)

@@ -56,6 +56,7 @@ struct ask {
     const char *body, *key; /* NULL: none */
     int64_t customer_id;    /* whose token; 0: none */
     bool admin;
+    const char *token; /* instead of one made for customer_id */
 };
 struct answer {
     int status;

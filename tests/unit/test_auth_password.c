@@ -102,6 +102,42 @@ static void refresh_tokens_differ_and_are_kept_as_sha256(void **state)
     assert_string_equal(again, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static void a_sealed_successor_is_opened_by_its_token_and_by_no_other(void **state)
+{
+    (void)state;
+    char token[REFRESH_TOKEN_MAX], other[REFRESH_TOKEN_MAX], next[REFRESH_TOKEN_MAX], hash[REFRESH_HASH_MAX],
+        sealed[REFRESH_TOKEN_MAX], opened[REFRESH_TOKEN_MAX];
+    refresh_token_new(token, hash);
+    refresh_token_new(other, hash);
+    refresh_token_new(next, hash);
+    assert_true(refresh_token_seal(token, next, sealed));
+    assert_string_not_equal(sealed, next);
+    assert_true(refresh_token_seal(token, sealed, opened));
+    assert_string_equal(opened, next);
+    assert_true(refresh_token_seal(other, sealed, opened));
+    assert_string_not_equal(opened, next);
+    assert_false(refresh_token_seal("short", next, sealed));
+    assert_false(refresh_token_seal(token, "short", sealed));
+}
+
+static void a_hash_is_cheap_when_either_cost_has_risen(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hash;
+        bool cheap;
+        const char *why;
+    } ROWS[] = {
+        {"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA", false, "as today"},
+        {"$argon2id$v=19$m=19455,t=2,p=1$c2FsdA$aGFzaA", true, "less memory"},
+        {"$argon2id$v=19$m=19456,t=1,p=1$c2FsdA$aGFzaA", true, "fewer passes"},
+        {"$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA", false, "dearer than today's: left alone"},
+        {"$argon2i$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA", true, "another algorithm"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++)
+        ROW_CHECK(password_is_cheap(ROWS[i].hash, (struct password_cost){19456, 2}) == ROWS[i].cheap, ROWS[i].why);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -118,6 +154,8 @@ int main(void)
         cmocka_unit_test(the_default_cost_gives_the_form_that_the_schema_wants),
         cmocka_unit_test(nobody_has_a_hash_that_is_computed_and_never_met),
         cmocka_unit_test(refresh_tokens_differ_and_are_kept_as_sha256),
+        cmocka_unit_test(a_sealed_successor_is_opened_by_its_token_and_by_no_other),
+        cmocka_unit_test(a_hash_is_cheap_when_either_cost_has_risen),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }

@@ -144,6 +144,11 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
     } ROWS[] = {
         {"POST", "/api/v1/auth/register", "auth", WHO_ANYONE, false},
         {"POST", "/api/v1/auth/login", "auth", WHO_ANYONE, false},
+        {"POST", "/api/v1/auth/refresh", "auth", WHO_ANYONE, true},
+        {"POST", "/api/v1/auth/logout", "auth", WHO_USER, false},
+        {"GET", "/api/v1/auth/sessions", "auth", WHO_USER, false},
+        {"DELETE", "/api/v1/auth/sessions/{id}", "auth", WHO_USER, false},
+        {"POST", "/api/v1/auth/password", "auth", WHO_USER, false},
         {"GET", "/api/v1/auth/me", "auth", WHO_USER, false},
         {"GET", "/.well-known/jwks.json", "auth", WHO_ANYONE, false},
         {"GET", "/api/v1/orders", "order", WHO_USER, false},
