@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@ struct histogram {
     _Atomic double sum;
 };
 
-enum kind { COUNTER, GAUGE, GAUGE_FN, HISTOGRAM };
+enum kind { COUNTER, GAUGE, GAUGE_FN, GAUGES_FN, HISTOGRAM };
 
 struct series {
     struct series *next;
@@ -42,6 +43,10 @@ struct series {
             double (*read)(void *arg);
             void *arg;
         } asked;
+        struct {
+            void (*tell)(void *arg, struct metrics_told *told);
+            void *arg;
+        } teller;
     } as;
 };
 
@@ -53,13 +58,20 @@ struct family {
 };
 
 struct metrics {
+    pthread_mutex_t mutex; /* for the lists; values are atomic */
     struct family *families, **last;
+};
+
+struct metrics_told {
+    struct buf *out;
+    const char *name;
 };
 
 struct metrics *metrics_new(void)
 {
     struct metrics *m = mem_alloc(sizeof(*m));
     m->last = &m->families;
+    pthread_mutex_init(&m->mutex, NULL);
     return m;
 }
 
@@ -83,6 +95,7 @@ void metrics_free(struct metrics *m)
         next = f->next;
         family_free(f);
     }
+    pthread_mutex_destroy(&m->mutex);
     mem_free(m);
 }
 
@@ -106,9 +119,10 @@ static struct family *family_of(struct metrics *m, enum kind kind, const char *n
     return f;
 }
 
-/* Asked for again, a series is the one that is there: a scrape with two of the same name would be refused whole. */
-static struct series *series_of(struct metrics *m, enum kind kind, const char *name, const char *help,
-                                const char *labels)
+/* Asked for again, a series is the one that is there: a scrape with two of the same name would be refused whole. With the
+ * mutex held. */
+static struct series *find_series(struct metrics *m, enum kind kind, const char *name, const char *help,
+                                  const char *labels)
 {
     struct family *f = family_of(m, kind, name, help);
     for (struct series *s = f->series; s != NULL; s = s->next)
@@ -119,6 +133,15 @@ static struct series *series_of(struct metrics *m, enum kind kind, const char *n
     s->labels = mem_strdup(labels);
     *f->last = s;
     f->last = &s->next;
+    return s;
+}
+
+static struct series *series_of(struct metrics *m, enum kind kind, const char *name, const char *help,
+                                const char *labels)
+{
+    pthread_mutex_lock(&m->mutex);
+    struct series *s = find_series(m, kind, name, help, labels);
+    pthread_mutex_unlock(&m->mutex);
     return s;
 }
 
@@ -135,18 +158,34 @@ struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *hel
 void metrics_gauge_fn(struct metrics *m, const char *name, const char *help, const char *labels,
                       double (*read)(void *arg), void *arg)
 {
-    struct series *s = series_of(m, GAUGE_FN, name, help, labels);
+    pthread_mutex_lock(&m->mutex);
+    struct series *s = find_series(m, GAUGE_FN, name, help, labels);
     s->as.asked.read = read;
     s->as.asked.arg = arg;
+    pthread_mutex_unlock(&m->mutex);
+}
+
+void metrics_gauges_fn(struct metrics *m, const char *name, const char *help,
+                       void (*tell)(void *arg, struct metrics_told *told), void *arg)
+{
+    pthread_mutex_lock(&m->mutex);
+    struct series *s = find_series(m, GAUGES_FN, name, help, "");
+    s->as.teller.tell = tell;
+    s->as.teller.arg = arg;
+    pthread_mutex_unlock(&m->mutex);
 }
 
 struct histogram *metrics_histogram(struct metrics *m, const char *name, const char *help, const char *labels,
                                     const double *bounds, int n_bounds)
 {
     assert(n_bounds >= 1 && n_bounds <= BOUNDS_MAX);
-    struct histogram *h = &series_of(m, HISTOGRAM, name, help, labels)->as.histogram;
-    h->n_bounds = n_bounds;
-    memcpy(h->bounds, bounds, sizeof(*bounds) * (size_t)n_bounds);
+    pthread_mutex_lock(&m->mutex);
+    struct histogram *h = &find_series(m, HISTOGRAM, name, help, labels)->as.histogram;
+    if (h->n_bounds == 0) { /* new: nobody observes it yet */
+        h->n_bounds = n_bounds;
+        memcpy(h->bounds, bounds, sizeof(*bounds) * (size_t)n_bounds);
+    }
+    pthread_mutex_unlock(&m->mutex);
     return h;
 }
 
@@ -223,8 +262,19 @@ static void render_histogram(struct buf *out, const char *name, const char *labe
     buf_printf(out, "%llu\n", (unsigned long long)count);
 }
 
+void metrics_tell(struct metrics_told *told, const char *labels, double value)
+{
+    render_name(told->out, told->name, "", labels);
+    render_number(told->out, value);
+}
+
 static void render_series(struct buf *out, const struct family *f, struct series *s)
 {
+    struct metrics_told told = {.out = out, .name = f->name};
+    if (f->kind == GAUGES_FN) {
+        s->as.teller.tell(s->as.teller.arg, &told);
+        return;
+    }
     if (f->kind == HISTOGRAM) {
         render_histogram(out, f->name, s->labels, &s->as.histogram);
         return;
@@ -241,7 +291,7 @@ static void render_series(struct buf *out, const struct family *f, struct series
 static void render_help(struct buf *out, const struct family *f)
 {
     static const char *const TYPES[] = {
-        [COUNTER] = "counter", [GAUGE] = "gauge", [GAUGE_FN] = "gauge", [HISTOGRAM] = "histogram"};
+        [COUNTER] = "counter", [GAUGE] = "gauge", [GAUGE_FN] = "gauge", [GAUGES_FN] = "gauge", [HISTOGRAM] = "histogram"};
     buf_printf(out, "# HELP %s ", f->name);
     for (const char *c = f->help; *c != '\0'; c++) {
         if (*c == '\\' || *c == '\n')
@@ -254,9 +304,11 @@ static void render_help(struct buf *out, const struct family *f)
 
 void metrics_render(struct metrics *m, struct buf *out)
 {
+    pthread_mutex_lock(&m->mutex);
     for (struct family *f = m->families; f != NULL; f = f->next) {
         render_help(out, f);
         for (struct series *s = f->series; s != NULL; s = s->next)
             render_series(out, f, s);
     }
+    pthread_mutex_unlock(&m->mutex);
 }

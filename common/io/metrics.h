@@ -2,7 +2,7 @@
  *
  * For     /metrics on the operator port. Series are made at start with their labels, so the set is bounded.
  * Owns    the registry owns its series; they live as long as it.
- * Threads making a series: main, before others start. Adding, observing, setting: any thread, lock-free.
+ * Threads making a series, rendering: any; one at a time, by a mutex. Adding, observing, setting: any thread, lock-free.
  * Fails   never.
  */
 #ifndef IO_METRICS_H
@@ -25,6 +25,12 @@ struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *hel
 /* Asked at each scrape, on the scraping thread. */
 void metrics_gauge_fn(struct metrics *m, const char *name, const char *help, const char *labels,
                       double (*read)(void *arg), void *arg);
+/* Where the set of series changes while we run: `tell` calls metrics_tell for each there is, at each scrape, on the scraping
+ * thread. It must see to it that the set is bounded, and must not make series. */
+struct metrics_told;
+void metrics_gauges_fn(struct metrics *m, const char *name, const char *help,
+                       void (*tell)(void *arg, struct metrics_told *told), void *arg);
+void metrics_tell(struct metrics_told *told, const char *labels, double value);
 /* bounds ascending, at most 20. HISTOGRAM_SECONDS: 0.0005 … 10 s */
 struct histogram *metrics_histogram(struct metrics *m, const char *name, const char *help, const char *labels,
                                     const double *bounds, int n_bounds);

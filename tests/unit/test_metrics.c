@@ -51,6 +51,24 @@ static void a_series_asked_for_twice_is_one(void **state)
     metrics_free(m);
 }
 
+static void tell_two(void *arg, struct metrics_told *told)
+{
+    const double *values = arg;
+    metrics_tell(told, "instance=\"a\"", values[0]);
+    metrics_tell(told, "instance=\"b\"", values[1]);
+}
+
+static void gauges_that_are_told_are_those_of_the_moment(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new();
+    double values[] = {1, 0};
+    metrics_gauges_fn(m, "up", "Up.", tell_two, values);
+    metrics_gauges_fn(m, "up", "Up.", tell_two, values); /* again is once */
+    values[1] = 2;
+    expect_page(m, "# HELP up Up.\n# TYPE up gauge\nup{instance=\"a\"} 1\nup{instance=\"b\"} 2\n");
+}
+
 static void help_is_escaped(void **state)
 {
     (void)state;
@@ -163,6 +181,7 @@ int main(void)
         cmocka_unit_test(nothing_is_an_empty_page),
         cmocka_unit_test(series_of_a_name_stand_together_under_one_help_and_type),
         cmocka_unit_test(a_series_asked_for_twice_is_one),
+        cmocka_unit_test(gauges_that_are_told_are_those_of_the_moment),
         cmocka_unit_test(help_is_escaped),
         cmocka_unit_test(numbers_are_the_shortest_that_read_back),
         cmocka_unit_test(a_histogram_s_buckets_are_cumulative_and_le_is_inclusive),
