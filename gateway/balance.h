@@ -18,10 +18,10 @@ enum { BALANCE_RAMP_S = 5, BALANCE_WHOLE = 1000, BALANCE_LEAST = 100 };
 #define BALANCE_NONE SIZE_MAX
 
 struct balance_choice {
-    bool possible;      /* has room, and was not tried for this request */
-    bool last_resort;   /* only if there is no other */
-    int64_t in_flight;  /* over all loops */
-    int share;          /* balance_share */
+    bool possible;     /* has room, and was not tried for this request */
+    bool last_resort;  /* only if there is no other */
+    int64_t in_flight; /* over all loops */
+    int share;         /* balance_share */
 };
 /* `random` must not be 0; it moves on. */
 size_t balance_choose(const struct balance_choice *choices, size_t count, uint64_t *random);

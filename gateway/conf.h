@@ -10,11 +10,10 @@
 
 struct gateway_conf {
     const char *listen, *operator_listen, *jwks_file, *kafka_brokers, *log_level_text, *tls_cert_file, *tls_key_file;
-    int64_t threads, upstream_connections_max;
+    int64_t threads, in_flight_max, resolve_s, drain_min_ms;
     bool limits;
 
     enum log_level log_level;
-    int connections_max; /* to an instance, of one loop */
 };
 extern const struct conf_setting GATEWAY_SETTINGS[];
 MUST_CHECK enum err gateway_conf_read(int argc, char **argv, struct arena *arena, struct gateway_conf *ret,

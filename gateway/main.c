@@ -6,15 +6,20 @@
 
 #include "gateway/conf.h"
 #include "gateway/proxy.h"
+#include "gateway/resolver.h"
 #include "svc/process.h"
 #include "svc/revocations.h"
 
-enum { DRAIN_MS = 8500, KAFKA_END_MS = 500, TOKENS_REMEMBERED = 4096, CLIENTS_MAX = 4096, PER_ADDRESS_MAX = 256 };
+/* From SIGTERM on: requests; what hangs then (a name that is being looked up); and for Kafka, of main's end. */
+enum { DRAIN_MS = 8500, END_MS = 9500, KAFKA_END_MS = 500 };
+enum { TOKENS_REMEMBERED = 4096, CLIENTS_MAX = 4096, PER_ADDRESS_MAX = 256 };
 
 struct gateway {
     struct arena arena;
     struct gateway_conf conf;
     struct routes routes;
+    struct upstreams *upstreams;
+    struct resolver *resolver;
     struct log *log;
     struct metrics *metrics;
     struct token_verifier *verifier;
@@ -41,11 +46,15 @@ static bool ask_revocations(void *arg, char *ret_state, size_t cap)
 static bool ask_services(void *arg, char *ret_state, size_t cap)
 {
     const struct gateway *g = arg;
+    struct instance_view views[UPSTREAM_INSTANCES_MAX];
     size_t len = 0;
-    for (size_t i = 0; i < g->routes.upstreams.count && len < cap; i++) {
-        const struct upstream *u = &g->routes.upstreams.items[i];
-        len += (size_t)snprintf(ret_state + len, cap - len, "%s%s %lld", i == 0 ? "open connections: " : ", ", u->name,
-                                (long long)atomic_load(&u->connections));
+    for (size_t i = 0; i < atomic_load(&g->upstreams->count) && len < cap; i++) {
+        struct upstream *u = g->upstreams->items[i];
+        size_t count = upstream_look(u, views), up = 0;
+        for (size_t k = 0; k < count; k++)
+            up += views[k].state == BREAKER_CLOSED;
+        len += (size_t)snprintf(ret_state + len, cap - len, "%s%s %zu/%zu %s", i == 0 ? "" : ", ", u->name, up, count,
+                                breaker_state_name(breaker_peek(&u->breaker)));
     }
     return true;
 }
@@ -87,6 +96,25 @@ static enum err read_settings(struct gateway *g, int argc, char **argv)
     return of_settings != ERR_OK ? of_settings : of_routes;
 }
 
+static void every_second(void *arg)
+{
+    struct gateway *g = arg;
+    refresh_keys(g);
+    upstreams_tick(g->upstreams, clock_mono_ns());
+}
+
+static enum err open_upstreams(struct gateway *g, struct fault *fault)
+{
+    const struct upstreams_settings settings = {
+        .in_flight_max = (int)g->conf.in_flight_max,
+        .log = g->log,
+        .metrics = g->metrics,
+    };
+    g->upstreams = upstreams_new(&settings);
+    enum err e = routes_adopt(&g->routes, g->upstreams, fault);
+    return e == ERR_OK ? resolver_open(g->upstreams, (int)g->conf.resolve_s, &g->resolver, fault) : e;
+}
+
 static enum err open_server(struct gateway *g, struct fault *fault)
 {
     if (!revocations_await(g->revocations, REVOCATIONS_AWAIT_MS))
@@ -107,8 +135,6 @@ static enum err open_server(struct gateway *g, struct fault *fault)
         .thread_start = proxy_thread_start,
         .thread_stop = proxy_thread_stop,
     };
-    g->routes.upstreams.connections_max = g->conf.connections_max;
-    upstreams_measure(&g->routes.upstreams, g->metrics);
     return http_server_open(&server, &g->server, fault);
 }
 
@@ -130,8 +156,12 @@ static void serve(struct gateway *g)
              g->conf.tls_cert_file == NULL ? "" : " with TLS", g->routes.count,
              g->conf.limits ? "" : "; LIMITS=off: no cap an address, for load tests only");
     process_started(g->process);
-    process_wait(g->process, refresh_keys, g);
-    int cut_off = http_server_drain(g->server, DRAIN_MS);
+    process_wait(g->process, every_second, g);
+    process_end_within(g->process, END_MS);
+    http_server_lame(g->server);
+    if (!process_pause(g->process, (int)g->conf.drain_min_ms))
+        log_info(g->log, "asked twice to end: the door is shut at once");
+    int cut_off = http_server_drain(g->server, DRAIN_MS - (int)g->conf.drain_min_ms);
     log_info(g->log, "drained, %d requests cut off", cut_off);
 }
 
@@ -158,12 +188,16 @@ static enum err run(struct gateway *g, struct fault *fault)
     if (e == ERR_OK)
         e = process_open(&process, &g->process, fault);
     if (e == ERR_OK)
+        e = open_upstreams(g, fault);
+    if (e == ERR_OK)
         e = open_server(g, fault);
     if (e == ERR_OK)
         serve(g);
     http_server_close(g->server);
     process_close(g->process);
     revocations_close(g->revocations);
+    resolver_close(g->resolver);
+    upstreams_free(g->upstreams);
     token_verifier_close(g->verifier);
     return e;
 }

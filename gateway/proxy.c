@@ -1,29 +1,19 @@
 #include "gateway/proxy.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-enum { ATTEMPTS_MAX = 2, NUMBER_TEXT_MAX = 24 };
+#include "gateway/delivery.h"
 
-/* Writes into memory that was measured before. */
-struct writer {
-    char *begin, *at, *end;
-};
+enum { CLIENT_GONE = 499 }; /* nginx's number; nobody is there to read it but the log */
 
 /* One call's forwarding. What it needs of the request is taken at the beginning: a call that is cut off loses the rest. */
 struct proxying {
-    struct exchange exchange;
+    struct delivery delivery;
     struct call *call;
-    struct upstream_pools *pools;
-    const struct forward *forward;
-    struct writer head; /* the request's, but for its end, which each attempt writes */
-    int attempts;
-    bool in_doubt;   /* an earlier attempt was on its way and was not answered: it may have done what was asked */
-    int status;      /* of the service's answer; 0: none yet */
+    const struct upstream *service;
     unsigned given;  /* bit i: GIVEN_BACK[i] came */
-    bool is_problem; /* it is application/problem+json */
+    bool is_problem; /* the answer is application/problem+json */
     size_t headers_before;
 };
 
@@ -31,100 +21,17 @@ struct proxying {
 
 /* ---- what goes to the service ---- */
 
-/* A client's headers that services read. All else stays here. */
-static const struct str PASSED_ON[] = {
-    STR_INIT("Authorization"),   STR_INIT("Content-Type"), STR_INIT("Accept"),
-    STR_INIT("Idempotency-Key"), STR_INIT("Prefer"),       STR_INIT("User-Agent"),
-};
-
-static bool is_passed_on(struct str name)
-{
-    for (size_t i = 0; i < sizeof(PASSED_ON) / sizeof(PASSED_ON[0]); i++)
-        if (name.len == PASSED_ON[i].len && strncasecmp(name.data, PASSED_ON[i].data, name.len) == 0)
-            return true;
-    return false;
-}
-
-static void put(struct writer *w, struct str s)
-{
-    assert((size_t)(w->end - w->at) >= s.len);
-    memcpy(w->at, s.data, s.len);
-    w->at += s.len;
-}
-
-static void put_header(struct writer *w, struct str name, struct str value)
-{
-    put(w, name);
-    put(w, STR(": "));
-    put(w, value);
-    put(w, STR("\r\n"));
-}
-
-static void put_number(struct writer *w, struct str name, int64_t value)
-{
-    char text[NUMBER_TEXT_MAX];
-    int len = snprintf(text, sizeof(text), "%lld", (long long)value);
-    put_header(w, name, (struct str){text, (size_t)len});
-}
-
-/* Everything but the client's headers, path and query: names, and values of bounded length. */
-enum { OWN_TEXT_MAX = 512 };
-_Static_assert(OWN_TEXT_MAX > HTTP_REQUEST_ID_MAX + TRACE_TEXT_MAX + 48 + 2 * NUMBER_TEXT_MAX + 192,
-               "our own headers fit");
-
-static size_t head_size(const struct call *call, struct str host)
-{
-    size_t size = OWN_TEXT_MAX + strlen(call->path) + call->query.len + host.len;
-    for (size_t i = 0; i < call->header_count; i++)
-        size += strlen(call->headers[i].name) + strlen(call->headers[i].value) + sizeof(": \r\n");
-    return size;
-}
-
 /* HEAD is asked as GET: the answer's length is then the true one, and the HTTP server leaves the body out. */
-static const char *method_upstream(const struct call *call)
+static struct request_head begin_head(struct call *call, const struct upstream *u)
 {
-    return http_method_name(call->method == HTTP_HEAD ? HTTP_GET : call->method);
-}
-
-static void put_request_line(struct writer *w, const struct call *call)
-{
-    put(w, str_of(method_upstream(call)));
-    put(w, STR(" "));
-    put(w, str_of(call->path));
-    if (call->query.data != NULL) {
-        put(w, STR("?"));
-        put(w, call->query);
-    }
-    put(w, STR(" HTTP/1.1\r\n"));
-}
-
-static struct writer begin_head(struct call *call, const struct upstream *u)
-{
-    struct str host = str_of(u->name);
-    size_t size = head_size(call, host);
-    char *text = arena_alloc(&call->arena, size), trace[TRACE_TEXT_MAX];
-    struct writer w = {text, text, text + size};
-    put_request_line(&w, call);
-    put_header(&w, STR("Host"), host);
-    for (size_t i = 0; i < call->header_count; i++) {
-        struct str name = str_of(call->headers[i].name);
-        if (is_passed_on(name))
-            put_header(&w, name, str_of(call->headers[i].value));
-    }
-    trace_format(&call->trace, trace);
-    put_header(&w, STR("X-Request-Id"), str_of(call->request_id));
-    put_header(&w, STR("traceparent"), str_of(trace));
-    put_header(&w, STR("X-Forwarded-For"), str_of(call->peer));
-    if (call->body.len > 0 || call->method == HTTP_POST || call->method == HTTP_PUT || call->method == HTTP_PATCH)
-        put_number(&w, STR("Content-Length"), (int64_t)call->body.len);
-    return w;
-}
-
-static struct str end_head(struct writer w, mono_ns_t left)
-{
-    put_number(&w, STR("X-Request-Deadline-Ms"), left / NS_PER_MS);
-    put(&w, STR("\r\n"));
-    return (struct str){w.begin, (size_t)(w.at - w.begin)};
+    bool by_method = call->method == HTTP_POST || call->method == HTTP_PUT || call->method == HTTP_PATCH;
+    const struct request_line line = {
+        .method = http_method_name(call->method == HTTP_HEAD ? HTTP_GET : call->method),
+        .path = call->path,
+        .query = call->query,
+        .has_body = call->body.len > 0 || by_method,
+    };
+    return request_head_begin(call, &line, u);
 }
 
 /* ---- what comes back ---- */
@@ -165,10 +72,13 @@ static void give_back(struct proxying *p, const struct response_header *h)
     p->is_problem = strncasecmp(value, "application/problem+json", sizeof("application/problem+json") - 1) == 0;
 }
 
-static void on_head(struct exchange *x, const struct response *r)
+static void on_head(struct delivery *d, const struct response *r)
 {
-    struct proxying *p = OWNER_OF(x, struct proxying, exchange);
-    p->status = r->status;
+    struct proxying *p = OWNER_OF(d, struct proxying, delivery);
+    p->call->reply_header_count = p->headers_before;
+    p->call->content_type = NULL;
+    p->given = 0;
+    p->is_problem = false;
     for (size_t i = 0; i < r->header_count; i++)
         give_back(p, &r->headers[i]);
 }
@@ -187,128 +97,99 @@ static bool is_repeatable(const struct call *call)
     return by_method || call->idempotency_key != NULL;
 }
 
-static bool may_send_again(const struct proxying *p)
+static void log_delivery(struct proxying *p)
 {
-    const struct exchange *x = &p->exchange;
-    return x->end == EXCHANGE_LOST && x->reused && !x->heard && p->attempts < ATTEMPTS_MAX &&
-           (!x->wrote || is_repeatable(p->call));
+    const struct delivery *d = &p->delivery;
+    struct json_out o = {.out = &p->call->log_members, .comma = true};
+    json_put_text(&o, "upstream", p->service->name);
+    if (d->exchange.instance[0] != '\0')
+        json_put_text(&o, "instance", d->exchange.instance);
+    json_put_int(&o, "upstream_status", d->status);
+    json_put_int(&o, "attempts", d->attempts);
+    json_put_text(&o, "breaker", breaker_state_name(breaker_peek(&p->service->breaker)));
+    json_put_int(&o, "upstream_us", d->upstream_took / 1000);
+    json_put_int(&o, "gateway_us", (clock_mono_ns() - p->call->started - d->upstream_took) / 1000);
 }
 
-static enum err error_of(const struct proxying *p)
-{
-    const struct exchange *x = &p->exchange;
-    if (p->in_doubt)
-        return ERR_OUTCOME_UNKNOWN;
-    switch (x->end) {
-    case EXCHANGE_BUSY:
-        return ERR_BUSY;
-    case EXCHANGE_LATE:
-        return ERR_UPSTREAM_TIMEOUT;
-    case EXCHANGE_ANSWERED: /* with an error that is no problem document */
-    case EXCHANGE_REFUSED:
-    case EXCHANGE_LOST:
-    case EXCHANGE_BAD:
-    case EXCHANGE_CUT:
-    case EXCHANGE_END_COUNT:
-        break;
-    }
-    return x->wrote && !only_reads(p->call) ? ERR_OUTCOME_UNKNOWN : ERR_UPSTREAM;
-}
-
-static void log_exchange(struct proxying *p, const struct upstream *u)
-{
-    struct buf *log = &p->call->log_members;
-    buf_str(log, ",\"upstream\":\"");
-    buf_str(log, u->name);
-    if (p->exchange.instance != NULL) {
-        buf_str(log, "\",\"instance\":\"");
-        buf_str(log, p->exchange.instance->name);
-    }
-    buf_str(log, "\",\"upstream_status\":");
-    buf_i64(log, p->status);
-    buf_str(log, ",\"attempts\":");
-    buf_i64(log, p->attempts);
-    buf_str(log, ",\"upstream_us\":");
-    buf_i64(log, p->exchange.took / 1000);
-}
-
-/* The call ends here, with the service's answer or a problem of ours. */
-static void finish(struct proxying *p, enum err e)
+static enum err answer_problem(struct proxying *p, enum err e, const char *why)
 {
     struct call *call = p->call;
-    const struct routes *routes = call->app;
-    log_exchange(p, &routes->upstreams.items[p->forward->upstream]);
-    if (e == ERR_OK)
-        call_reply(call, p->status);
-    else
-        call->reply_header_count = p->headers_before;
-    call_finish(call, e);
+    const char *instance = p->delivery.exchange.instance;
+    call->reply_header_count = p->headers_before;
+    call->retry_after_s = p->delivery.retry_after_s;
+    if (p->delivery.circuit_open)
+        call_reply_header(call, "X-Gateway-Breaker", "open");
+    return fault_set(&call->fault, e, "%s: %s", instance[0] == '\0' ? p->service->name : instance, why);
 }
 
-static void attempt(struct proxying *p);
-
-static void on_done(struct exchange *x)
+static enum err answer(struct proxying *p)
 {
-    struct proxying *p = OWNER_OF(x, struct proxying, exchange);
-    /* What a service says of its own trouble is true of the attempt that it saw, not of the one before. */
-    bool is_true = p->status < 500 || !p->in_doubt;
-    if (x->end == EXCHANGE_ANSWERED && is_true && (p->status < 400 || p->is_problem)) {
-        finish(p, ERR_OK);
-        return;
+    struct delivery *d = &p->delivery;
+    if (d->canceled) {
+        p->call->reply_header_count = p->headers_before;
+        buf_reset(&p->call->out);
+        call_reply(p->call, CLIENT_GONE);
+        return ERR_OK;
     }
-    if (may_send_again(p)) {
-        p->in_doubt = x->wrote && !only_reads(p->call);
-        x->fresh = true;
-        attempt(p);
-        return;
-    }
-    const char *why = x->end != EXCHANGE_ANSWERED ? x->why
-                      : is_true                   ? "its error is no problem document"
-                                                  : "it failed, after an attempt that it may have heard";
-    finish(p, fault_set(&p->call->fault, error_of(p), "%s: %s", x->instance->name, why));
+    if (d->err != ERR_OK)
+        return answer_problem(p, d->err, d->why);
+    if (d->status >= 400 && !p->is_problem)
+        return answer_problem(p, delivery_error(d), "its error is no problem document");
+    call_reply(p->call, d->status);
+    return ERR_OK;
+}
+
+static void on_done(struct delivery *d)
+{
+    struct proxying *p = OWNER_OF(d, struct proxying, delivery);
+    log_delivery(p);
+    call_finish(p->call, answer(p));
 }
 
 /* ---- the door ---- */
 
-static void attempt(struct proxying *p)
+static void on_client_gone(struct call *call)
 {
-    struct call *call = p->call;
-    struct exchange *x = &p->exchange;
-    x->started = clock_mono_ns();
-    if (x->started >= x->deadline) {
-        finish(p, fault_set(&call->fault, ERR_UPSTREAM_TIMEOUT, "the deadline was over before the request was sent"));
-        return;
-    }
-    p->attempts++;
-    x->head = end_head(p->head, x->deadline - x->started);
-    exchange_start(p->pools, x);
+    struct proxying *p = call->state;
+    delivery_cancel(&p->delivery);
 }
 
 enum err proxy_request(struct call *call)
 {
     const struct routes *routes = call->app;
+    const struct forward *forward = &routes->forward[call->route - routes->http];
     struct proxying *p = ARENA_NEW(&call->arena, struct proxying);
+    mono_ns_t ours = call->started + forward->timeout_ms * NS_PER_MS;
     p->call = call;
-    p->forward = &routes->forward[call->route - routes->http];
-    p->head = begin_head(call, &routes->upstreams.items[p->forward->upstream]);
-    p->pools = call_local(call);
+    p->service = upstream_of(call_local(call), forward->upstream);
     p->headers_before = call->reply_header_count;
-    mono_ns_t ours = call->started + p->forward->timeout_ms * NS_PER_MS;
-    p->exchange.upstream = p->forward->upstream;
-    p->exchange.deadline = ours < call->deadline ? ours : call->deadline;
-    p->exchange.request_body = call->body;
-    p->exchange.body = &call->out;
-    p->exchange.on_head = on_head;
-    p->exchange.done = on_done;
+    p->delivery = (struct delivery){
+        .pools = call_local(call),
+        .upstream = forward->upstream,
+        .head = begin_head(call, p->service),
+        .body = call->body,
+        .only_reads = only_reads(call),
+        .repeatable = is_repeatable(call),
+        .deadline = ours < call->deadline ? ours : call->deadline,
+        .deadline_is_ours = ours <= call->deadline,
+        .try_ms = forward->try_ms,
+        .slow_ms = forward->slow_ms,
+        .out = &call->out,
+        .on_head = on_head,
+        .done = on_done,
+    };
+    call->state = p;
     call_defer(call);
-    attempt(p);
+    if (p->delivery.only_reads) /* a write is let finish: its client may ask what became of it */
+        call_on_gone(call, on_client_gone);
+    delivery_start(&p->delivery);
     return ERR_OK;
 }
 
 void *proxy_thread_start(void *app, struct loop *loop)
 {
     struct routes *routes = app;
-    return upstream_pools_open(&routes->upstreams, loop);
+    return upstream_pools_open(routes->upstreams, loop);
 }
 
 void proxy_thread_stop(void *app, void *local)

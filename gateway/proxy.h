@@ -1,16 +1,13 @@
 /* proxy.h — a client's request to a service, and its answer back.
  *
- * For     main gives proxy_request as every route's handler. By then the HTTP server has checked the request's form, its token
- *         and its role, and has dropped what a client must not say (http.h). What goes on is a short list of headers, plus our
- *         own: X-Request-Id, traceparent, X-Request-Deadline-Ms (what is left), X-Forwarded-For (the peer).
+ * For     the routes with an "upstream": proxy_request is their handler. What goes on is as request.h says.
  * Owns    what it needs for a call lives in the call's arena.
  * Threads the call's loop, from beginning to end.
  * Fails   with our own problem: 503 when the service surely did nothing (or was only read), 504 outcome_unknown otherwise. A
  *         service's own problem passes through as it is.
  *
- * A request is sent again, once and on a fresh connection, only when the connection had been used before and broke before an
- * answer began (the service closed it just then), and if no byte of it was written, or sending it twice does no harm: a method
- * that is idempotent, or a route that honours the Idempotency-Key that it carries.
+ * A request is sent again as delivery.h says. A client who hangs up while he only reads ends the request to the service; what
+ * he asked to be done is done.
  */
 #ifndef GATEWAY_PROXY_H
 #define GATEWAY_PROXY_H

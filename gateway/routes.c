@@ -6,7 +6,7 @@
 #include "io/fields.h"
 #include "io/json.h"
 
-enum { NAME_MAX_LEN = 32, PATH_MAX_LEN = 128 };
+enum { PATH_MAX_LEN = 128, TRY_READ_MS = 1000, SLOW_MS = 1000 };
 
 static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", NULL};
 
@@ -15,7 +15,7 @@ struct route_text {
     const char *path, *upstream;
     struct field_texts methods;
     int who;
-    int64_t timeout_ms;
+    int64_t timeout_ms, try_ms, slow_ms; /* 0: not given */
     bool idempotent, csv;
 };
 /* clang-format off */
@@ -23,9 +23,11 @@ struct route_text {
 static const struct field ROUTE[] = {
     {.name = "path", .kind = FIELD_TEXT, .offset = ROUTE_AT(path), .flags = FIELD_REQUIRED, .max = PATH_MAX_LEN},
     {.name = "methods", .kind = FIELD_TEXTS, .offset = ROUTE_AT(methods), .flags = FIELD_REQUIRED},
-    {.name = "upstream", .kind = FIELD_TEXT, .offset = ROUTE_AT(upstream), .flags = FIELD_REQUIRED, .max = NAME_MAX_LEN},
+    {.name = "upstream", .kind = FIELD_TEXT, .offset = ROUTE_AT(upstream), .flags = FIELD_REQUIRED, .max = UPSTREAM_NAME_LEN_MAX},
     {.name = "who", .kind = FIELD_CHOICE, .offset = ROUTE_AT(who), .flags = FIELD_REQUIRED, .choices = WHO},
     {.name = "timeoutMs", .kind = FIELD_INT, .offset = ROUTE_AT(timeout_ms), .flags = FIELD_REQUIRED, .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
+    {.name = "tryMs", .kind = FIELD_INT, .offset = ROUTE_AT(try_ms), .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
+    {.name = "slowMs", .kind = FIELD_INT, .offset = ROUTE_AT(slow_ms), .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
     {.name = "idempotent", .kind = FIELD_BOOL, .offset = ROUTE_AT(idempotent)},
     {.name = "csv", .kind = FIELD_BOOL, .offset = ROUTE_AT(csv)},
     FIELD_END,
@@ -45,40 +47,60 @@ struct reader {
 static bool is_name(const char *name)
 {
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0';
+    return len > 0 && len <= UPSTREAM_NAME_LEN_MAX && name[len] == '\0';
 }
 
-static void read_instance(struct reader *r, struct upstream *u, const struct json *v)
+static void add_target(struct reader *r, struct upstream_conf *u, struct str target)
 {
     struct fault fault;
-    struct str text = json_text(v);
-    if (json_type(v) != JSON_STRING)
-        buf_printf(r->complaints, "upstreams/%s: an instance must be a text, \"host:port\"\n", u->name);
-    else if (upstream_add_instance(u, arena_strndup(r->arena, text.data, text.len), &fault) != ERR_OK)
+    if (upstream_conf_add(u, arena_strndup(r->arena, target.data, target.len), &fault) != ERR_OK)
         buf_printf(r->complaints, "upstreams/%s: %s\n", u->name, fault.why);
+}
+
+/* "a:1, b:2" */
+static void add_targets(struct reader *r, struct upstream_conf *u, struct str list)
+{
+    for (;;) {
+        const char *comma = list.len == 0 ? NULL : memchr(list.data, ',', list.len);
+        size_t len = comma == NULL ? list.len : (size_t)(comma - list.data);
+        add_target(r, u, str_trim((struct str){list.data, len}));
+        if (comma == NULL)
+            return;
+        list = (struct str){comma + 1, list.len - len - 1};
+    }
+}
+
+static void read_targets(struct reader *r, struct upstream_conf *u, const struct json *v)
+{
+    if (json_type(v) == JSON_STRING)
+        add_targets(r, u, json_text(v));
+    else
+        buf_printf(r->complaints, "upstreams/%s: an instance must be a text, \"host:port\"\n", u->name);
 }
 
 static void read_upstream(void *arg, const char *name, const struct json *v)
 {
     struct reader *r = arg;
-    struct upstreams *us = &r->ret->upstreams;
+    struct upstreams_conf *us = &r->ret->services;
     if (!is_name(name)) {
-        buf_printf(r->complaints, "upstreams/%s: a name has 1 to %d of a-z, 0-9 and -\n", name, NAME_MAX_LEN);
+        buf_printf(r->complaints, "upstreams/%s: a name has 1 to %d of a-z, 0-9 and -\n", name, UPSTREAM_NAME_LEN_MAX);
         return;
     }
     if (us->count == UPSTREAMS_MAX) {
         buf_printf(r->complaints, "upstreams/%s: there are more than %d\n", name, UPSTREAMS_MAX);
         return;
     }
-    struct upstream *u = &us->items[us->count++];
+    struct upstream_conf *u = &us->items[us->count++];
     u->name = arena_strdup(r->arena, name);
-    if (json_type(v) != JSON_ARRAY || json_count(v) == 0)
+    if (json_type(v) == JSON_STRING)
+        read_targets(r, u, v);
+    else if (json_type(v) != JSON_ARRAY || json_count(v) == 0)
         buf_printf(r->complaints, "upstreams/%s: must be a list of at least one \"host:port\"\n", name);
-    for (size_t i = 0; i < json_count(v) && i <= UPSTREAM_INSTANCES_MAX; i++)
-        read_instance(r, u, json_at(v, i));
+    for (size_t i = 0; i < json_count(v) && i <= UPSTREAM_TARGETS_MAX; i++)
+        read_targets(r, u, json_at(v, i));
 }
 
-static bool find_upstream(const struct upstreams *us, const char *name, size_t *ret)
+static bool find_upstream(const struct upstreams_conf *us, const char *name, size_t *ret)
 {
     for (size_t i = 0; i < us->count; i++) {
         if (strcmp(us->items[i].name, name) != 0)
@@ -130,6 +152,18 @@ static bool is_path(const char *path)
     return false;
 }
 
+static struct forward forward_of(const struct route_text *t, enum http_method method, size_t upstream)
+{
+    int64_t by_default = method == HTTP_GET ? TRY_READ_MS : t->timeout_ms * 4 / 5;
+    int64_t try_ms = t->try_ms > 0 ? t->try_ms : by_default < 1 ? 1 : by_default;
+    return (struct forward){
+        .upstream = upstream,
+        .timeout_ms = (int)t->timeout_ms,
+        .try_ms = (int)(try_ms < t->timeout_ms ? try_ms : t->timeout_ms),
+        .slow_ms = t->slow_ms > 0 ? (int)t->slow_ms : SLOW_MS,
+    };
+}
+
 static void add_route(struct reader *r, const struct route_text *t, const char *method_name, size_t upstream)
 {
     struct routes *rs = r->ret;
@@ -142,7 +176,7 @@ static void add_route(struct reader *r, const struct route_text *t, const char *
     } else if (rs->count == ROUTES_MAX) {
         buf_printf(r->complaints, "routes/%zu: there are more than %d\n", r->route, ROUTES_MAX);
     } else {
-        rs->forward[rs->count] = (struct forward){.upstream = upstream, .timeout_ms = (int)t->timeout_ms};
+        rs->forward[rs->count] = forward_of(t, method, upstream);
         rs->http[rs->count++] = (struct http_route){
             .method = method,
             .path = t->path,
@@ -167,7 +201,7 @@ static void read_route(struct reader *r, const struct json *v)
         buf_printf(r->complaints,
                    "routes/%zu/path: \"%s\" is no path like \"/orders/{id}\" with at most %d parameters\n", r->route,
                    t.path, HTTP_PATH_PARAMS_MAX);
-    if (!find_upstream(&r->ret->upstreams, t.upstream, &upstream))
+    if (!find_upstream(&r->ret->services, t.upstream, &upstream))
         buf_printf(r->complaints, "routes/%zu/upstream: \"%s\" is none of \"upstreams\"\n", r->route, t.upstream);
     for (size_t i = 0; i < t.methods.count; i++)
         add_route(r, &t, t.methods.items[i], upstream);
@@ -232,4 +266,16 @@ enum err routes_read(struct arena *arena, const char *path, http_handler *handle
         return ERR_CONF;
     }
     return routes_parse(arena, (struct str){text, len}, handle, ret, ret_complaints);
+}
+
+enum err routes_adopt(struct routes *rs, struct upstreams *us, struct fault *fault)
+{
+    size_t index[UPSTREAMS_MAX];
+    enum err e = upstreams_adopt(us, &rs->services, index, fault);
+    if (e != ERR_OK)
+        return e;
+    rs->upstreams = us;
+    for (size_t i = 0; i < rs->count; i++)
+        rs->forward[i].upstream = index[rs->forward[i].upstream];
+    return ERR_OK;
 }

@@ -1,13 +1,16 @@
 /* routes.h — the gateway's config file: which paths there are, who may ask for them, and which service answers.
  *
  * For     main. What is not in the file does not exist (404): nothing is allowed by default, and every route says who may.
- * Owns    all of it lives in the caller's arena, but the upstreams, which are in the struct.
- * Threads main; const afterwards (the upstreams' counters but).
+ * Owns    all of it lives in the caller's arena; the upstreams are upstream.h's.
+ * Threads main; const afterwards.
  * Fails   ERR_CONF with every complaint, a line each.
  *
  *     {"upstreams": {"order": ["127.0.0.1:8082"]},
  *      "routes": [{"path": "/api/v1/orders", "methods": ["GET", "POST"], "upstream": "order", "who": "user",
- *                  "timeoutMs": 5000, "idempotent": true, "csv": false}]}
+ *                  "timeoutMs": 5000, "tryMs": 4000, "slowMs": 4500, "idempotent": true, "csv": false}]}
+ *
+ * An upstream is a list of "host:port", or a text with commas between them; a host may be a name with many addresses.
+ * Without "tryMs" a GET has a second for each sending, another method four fifths of "timeoutMs".
  *
  * Room for what comes: a route names its policies (limit, retry, breaker class) as members of its own, and the policies are
  * a table beside "upstreams".
@@ -22,13 +25,16 @@ enum { ROUTES_MAX = 256, ROUTES_FILE_MAX = 256 * 1024, ROUTE_TIMEOUT_MAX_MS = 50
 
 /* What the gateway knows of a route beside what the HTTP server does. */
 struct forward {
-    size_t upstream; /* index */
-    int timeout_ms;  /* from the request's first line to the answer */
+    size_t upstream; /* index: in `services`, and after routes_adopt in `upstreams` */
+    int timeout_ms;  /* from the request's first line to the answer, all sendings to the service together */
+    int try_ms;      /* one of them */
+    int slow_ms;     /* a slower answer counts as slow for the breakers */
 };
 struct routes {
-    struct upstreams upstreams;
-    struct http_route *http; /* ends with a NULL path */
-    struct forward *forward; /* of http[i] */
+    struct upstreams_conf services; /* as the file has them */
+    struct upstreams *upstreams;    /* NULL before routes_adopt */
+    struct http_route *http;        /* ends with a NULL path */
+    struct forward *forward;        /* of http[i] */
     size_t count;
 };
 
@@ -38,5 +44,8 @@ MUST_CHECK enum err routes_read(struct arena *arena, const char *path, http_hand
 /* The same from text. */
 MUST_CHECK enum err routes_parse(struct arena *arena, struct str text, http_handler *handle, struct routes *ret,
                                  struct buf *ret_complaints);
+
+/* Makes the file's services those of `us`, and the routes theirs: at start, and before the routes take the place of others. */
+MUST_CHECK enum err routes_adopt(struct routes *rs, struct upstreams *us, struct fault *fault);
 
 #endif

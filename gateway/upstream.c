@@ -191,14 +191,13 @@ static void list_instances(struct upstream *u)
                                           : instance_new(u, &target->found[i], before == 0 ? 0 : clock_mono_ns());
         }
     }
-    if (fresh == 0 && count == before)
-        return; /* the same ones, if perhaps in another order */
-
     for (size_t i = 0; i < before; i++)
         if (u->instances[i] != NULL)
             instance_put(u->instances[i]);
     memcpy(u->instances, next, count * sizeof(next[0]));
     u->instance_count = count;
+    if (fresh == 0 && count == before)
+        return; /* the same ones, if perhaps in another order */
     atomic_fetch_add(&u->generation, 1);
     if (u->of->settings.log != NULL)
         log_info(u->of->settings.log, "upstream %s has %zu instances", u->name, count);
@@ -294,7 +293,8 @@ static void tell_up(void *arg, struct metrics_told *told)
     for (size_t i = 0; i < atomic_load(&us->count); i++) {
         size_t count = upstream_look(us->items[i], views);
         for (size_t k = 0; k < count; k++) {
-            snprintf(labels, sizeof(labels), "upstream=\"%s\",instance=\"%s\"", us->items[i]->name, views[k].name);
+            snprintf(labels, sizeof(labels), "upstream=\"%s\",instance=\"%.*s\"", us->items[i]->name,
+                     INSTANCE_NAME_MAX - 1, views[k].name);
             metrics_tell(told, labels, views[k].state == BREAKER_CLOSED || views[k].state == BREAKER_DISABLED);
         }
     }
@@ -459,7 +459,8 @@ enum err upstreams_adopt(struct upstreams *us, const struct upstreams_conf *conf
     for (size_t i = 0; i < conf->count; i++)
         fresh += !upstreams_find(us, conf->items[i].name, &ignored);
     if (count + fresh > UPSTREAMS_MAX)
-        return fault_set(fault, ERR_CONF, "more than %d upstreams since the start, with those that are gone", UPSTREAMS_MAX);
+        return fault_set(fault, ERR_CONF, "more than %d upstreams since the start, with those that are gone",
+                         UPSTREAMS_MAX);
 
     for (size_t i = 0; i < count; i++)
         if (!is_in(conf, us->items[i]->name))

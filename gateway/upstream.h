@@ -69,7 +69,7 @@ struct address {
 
 struct upstream;
 struct instance {
-    uint32_t id; /* of no other, ever */
+    uint32_t id;                  /* of no other, ever */
     char name[INSTANCE_NAME_MAX]; /* "10.0.0.7:8082" */
     struct address address;
     struct upstream *upstream;
@@ -85,9 +85,9 @@ struct upstream {
     struct upstreams *of;
     struct breaker breaker;
     struct budget budget;
-    _Atomic uint32_t generation; /* of the list of instances */
+    _Atomic uint32_t generation;          /* of the list of instances */
     _Atomic int64_t connections, waiting; /* on all loops */
-    struct histogram *seconds; /* of an exchange; NULL: not measured */
+    struct histogram *seconds;            /* of an exchange; NULL: not measured */
     struct counter *errors[EXCHANGE_END_COUNT], *retries[RETRY_REASON_COUNT];
 
     pthread_mutex_t mutex; /* for what follows */
@@ -102,10 +102,10 @@ struct upstream {
 typedef bool upstream_lookup(const char *host, const char *port, struct address *ret, size_t max, size_t *ret_count,
                              const char **ret_why);
 struct upstreams_settings {
-    int in_flight_max;        /* the bulkhead: requests to an instance at the same time, of all loops */
-    upstream_lookup *lookup;  /* NULL: the system's resolver */
-    struct log *log;          /* of changes; or NULL */
-    struct metrics *metrics;  /* or NULL */
+    int in_flight_max;       /* the bulkhead: requests to an instance at the same time, of all loops */
+    upstream_lookup *lookup; /* NULL: the system's resolver */
+    struct log *log;         /* of changes; or NULL */
+    struct metrics *metrics; /* or NULL */
 };
 struct upstreams {
     struct upstreams_settings settings;

@@ -52,6 +52,7 @@
     X(ERR_KAFKA,                   503, "unavailable",               "Try again shortly")                \
     X(ERR_BUSY,                    503, "unavailable",               "Try again shortly")                \
     X(ERR_UPSTREAM,                503, "upstream_unavailable",      "A service behind us is away")      \
+    X(ERR_CIRCUIT_OPEN,            503, "circuit_open",              "A service behind us fails and is left alone for a while") \
     X(ERR_UPSTREAM_TIMEOUT,        504, "outcome_unknown",           "No answer in time: repeat with the same Idempotency-Key") \
     X(ERR_OUTCOME_UNKNOWN,         504, "outcome_unknown",           "The outcome is not known: repeat with the same Idempotency-Key") \
     X(ERR_NOT_IMPLEMENTED,         501, "not_implemented",           "Not implemented")                  \

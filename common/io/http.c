@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ enum {
     HANDSHAKE_MS = 50,        /* when draining: how long one may take that has begun */
     BACKLOG_ROUNDS_MAX = 512, /* of ten accepts each, when draining */
     ACCESS_FLUSH_MS = 100,
+    GONE_LOOK_MS = 20, /* a call that takes longer has its client watched: others are not worth two system calls */
     COMMON_HEADERS_MAX = 6,
 };
 #define NEVER INT64_MAX
@@ -55,9 +57,12 @@ struct conn {
     mono_ns_t deadline;
     struct loop_timer timer; /* never later than the deadline; moved only when it fires, not at every request */
     struct call *call;       /* the request under way, or NULL */
-    bool cut_off;            /* its call was: it still gets an answer */
-    bool shut;               /* we gave it up: what the library still reads from it is not acted upon */
-    struct tls_pair *pair;   /* the certificate that it was shown */
+    struct loop_timer gone_look;
+    struct loop_watch gone_watch; /* of our own epoll: the library's does not know a suspended connection */
+    bool gone_watched;
+    bool cut_off;          /* its call was: it still gets an answer */
+    bool shut;             /* we gave it up: what the library still reads from it is not acted upon */
+    struct tls_pair *pair; /* the certificate that it was shown */
     char peer[sizeof((struct call *)0)->peer];
 };
 
@@ -139,6 +144,8 @@ static void conn_shut(struct conn *c)
 }
 
 static void answer_past_library(struct conn *c, enum err e);
+static void on_gone_look(struct loop_timer *timer);
+static void on_gone(struct loop_watch *w, uint32_t events);
 
 /* The shortest of all times after `now` is when this fires; since then the deadline may have moved away. */
 static void on_conn_timer(struct loop_timer *timer)
@@ -176,6 +183,8 @@ static void conn_open(struct http_thread *t, struct MHD_Connection *mhd, void **
     c->mhd = mhd;
     c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     c->timer.fire = on_conn_timer;
+    c->gone_look.fire = on_gone_look;
+    c->gone_watch = (struct loop_watch){on_gone, c->fd};
     peer_format(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c->peer, sizeof c->peer);
     conn_expect(c, STAGE_IDLE, now, t->server->shared.limits.header_ms);
     loop_timer_set(t->loop, &c->timer, conn_check_at(c, now));
@@ -495,6 +504,8 @@ static enum MHD_Result on_complete_request(struct conn *c)
         return answer(c);
     }
     c->thread->suspended++;
+    if (call->priv->gone != NULL)
+        loop_timer_set(c->thread->loop, &c->gone_look, clock_mono_ns() + GONE_LOOK_MS * NS_PER_MS);
     MHD_suspend_connection(c->mhd);
     return MHD_YES;
 }
@@ -557,8 +568,39 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
 
 /* ---- deferred calls ---- */
 
+static void on_gone_look(struct loop_timer *timer)
+{
+    struct conn *c = OWNER_OF(timer, struct conn, gone_look);
+    struct fault fault;
+    c->gone_watched = loop_watch_add(c->thread->loop, &c->gone_watch, EPOLLRDHUP, &fault) == ERR_OK;
+}
+
+static void look_away(struct conn *c)
+{
+    loop_timer_clear(c->thread->loop, &c->gone_look);
+    if (c->gone_watched)
+        loop_watch_del(c->thread->loop, &c->gone_watch);
+    c->gone_watched = false;
+}
+
+/* Half closed counts as gone, as it does with nginx: a client that waits for an answer keeps its end open. */
+static void on_gone(struct loop_watch *w, uint32_t events)
+{
+    struct conn *c = OWNER_OF(w, struct conn, gone_watch);
+    (void)events;
+    look_away(c);
+    if (atomic_load(&c->call->priv->state) == CALL_DEFERRED)
+        c->call->priv->gone(c->call);
+}
+
+void call_on_gone(struct call *call, void (*gone)(struct call *call))
+{
+    call->priv->gone = gone;
+}
+
 static void resume(struct conn *c)
 {
+    look_away(c);
     c->thread->suspended--;
     MHD_resume_connection(c->mhd);
 }
@@ -745,6 +787,11 @@ static void wait_until_quiet(struct http_server *s, mono_ns_t linger_end, mono_n
         pthread_cond_timedwait(&s->quieter, &s->mutex, &at);
     }
     pthread_mutex_unlock(&s->mutex);
+}
+
+void http_server_lame(struct http_server *s)
+{
+    atomic_store(&s->draining, true);
 }
 
 int http_server_drain(struct http_server *s, int timeout_ms)

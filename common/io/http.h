@@ -118,6 +118,9 @@ struct json_out call_problem(struct call *call);
 void call_defer(struct call *call);
 /* ERR_OK: call->status/out are set. Any other: answered as a problem. Posts to the call's loop. */
 void call_finish(struct call *call, enum err e);
+/* From the handler, on the loop's thread. Should the client hang up while the call is deferred, `gone` is told so on that thread,
+ * once, some 20 ms after the call began or later. call_finish must come all the same. */
+void call_on_gone(struct call *call, void (*gone)(struct call *call));
 struct loop *call_loop(struct call *call);
 
 struct http_server_conf {
@@ -141,6 +144,9 @@ struct http_server_conf {
 struct http_server;
 MUST_CHECK enum err http_server_open(const struct http_server_conf *conf, struct http_server **ret,
                                      struct fault *fault);
+/* From now on every answer says Connection: close, while new connections are still taken: for the time between "not ready" and
+ * the drain, in which those who share requests out look elsewhere. */
+void http_server_lame(struct http_server *s);
 /* Stops accepting, answers what is in flight with Connection: close, waits up to timeout_ms for calls to end, then ends
  * the threads. Returns the number of calls that were cut off. */
 int http_server_drain(struct http_server *s, int timeout_ms);

@@ -180,7 +180,7 @@ void frame_answer(struct call *call, enum err e)
     call->priv->failed = e;
     if (e == ERR_OK)
         return;
-    if (err_is_breakage(e))
+    if (err_is_breakage(e) && e != ERR_CIRCUIT_OPEN) /* that it opened was logged once */
         log_breakage(call, e);
     problem_answer(call, e);
 }

@@ -58,8 +58,9 @@ struct call_private {
     struct call *prev, *next; /* among the thread's calls under way, or in its free list */
     _Atomic int state;
     struct loop_task finish;
-    enum err outcome; /* what call_finish was given, or why the call was refused before its handler */
-    bool refused;     /* outcome is a refusal: the body is read and dropped, the handler not called */
+    void (*gone)(struct call *call); /* NULL: nobody wants to know that the client went away */
+    enum err outcome;                /* what call_finish was given, or why the call was refused before its handler */
+    bool refused;                    /* outcome is a refusal: the body is read and dropped, the handler not called */
     bool answered;
     bool had_token;  /* Authorization came with the request */
     enum err failed; /* the error that was answered, for the log */

@@ -290,8 +290,11 @@ static void render_series(struct buf *out, const struct family *f, struct series
 
 static void render_help(struct buf *out, const struct family *f)
 {
-    static const char *const TYPES[] = {
-        [COUNTER] = "counter", [GAUGE] = "gauge", [GAUGE_FN] = "gauge", [GAUGES_FN] = "gauge", [HISTOGRAM] = "histogram"};
+    static const char *const TYPES[] = {[COUNTER] = "counter",
+                                        [GAUGE] = "gauge",
+                                        [GAUGE_FN] = "gauge",
+                                        [GAUGES_FN] = "gauge",
+                                        [HISTOGRAM] = "histogram"};
     buf_printf(out, "# HELP %s ", f->name);
     for (const char *c = f->help; *c != '\0'; c++) {
         if (*c == '\\' || *c == '\n')

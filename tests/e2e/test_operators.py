@@ -72,7 +72,7 @@ WRONG = {
 }
 WRONG_OF = {
     "gateway": {**{k: WRONG[k] for k in ("LISTEN", "OPERATOR_LISTEN", "LOG_LEVEL", "HTTP_THREADS", "JWKS_FILE", "KAFKA_BROKERS")},
-                "LIMITS": "maybe", "UPSTREAM_CONNECTIONS_MAX": "0"},
+                "LIMITS": "maybe", "UPSTREAM_IN_FLIGHT_MAX": "0"},
     "auth-svc": {**WRONG, "SIGNING_KEYS_DIR": "/no/such/dir", "PASSWORD_MEMORY_KIB": "8"},
 }
 

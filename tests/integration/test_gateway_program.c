@@ -180,6 +180,7 @@ static int open_world(void **state)
     set("KAFKA_BROKERS", need_env("TEST_KAFKA_BROKERS"));
     set("HTTP_THREADS", "2");
     set("LIMITS", "on");
+    set("DRAIN_MIN_MS", "0");
     return 0;
 }
 
@@ -265,9 +266,10 @@ static void it_answers_what_is_under_way_and_ends_with_0_at_sigterm(void **state
     assert_int_equal(raw_status(), 200);
     assert_int_equal(wait_for_end(), 0);
 
-    static const char *const LOGGED[] = {
-        "\"route\":\"/all\"", "\"status\":200",   "\"upstream\":\"order\"", "\"upstream_status\":200",
-        "\"attempts\":1",     "\"upstream_us\":", "\"customer_id\":7"};
+    static const char *const LOGGED[] = {"\"route\":\"/all\"",       "\"status\":200",  "\"upstream\":\"order\"",
+                                         "\"upstream_status\":200",  "\"attempts\":1",  "\"upstream_us\":",
+                                         "\"customer_id\":7",        "\"gateway_us\":", "\"breaker\":\"CLOSED\"",
+                                         "\"instance\":\"127.0.0.1:"};
     const char *log = read_text("log");
     for (size_t i = 0; i < LENGTH_OF(LOGGED); i++)
         ROW_CHECK(strstr(log, LOGGED[i]) != NULL, LOGGED[i]);
@@ -285,7 +287,11 @@ static void its_metrics_count_what_happened_upstream(void **state)
     assert_int_equal(ask(world.port, "/mine", world.customer), 503);
     assert_int_equal(ask(world.operator_port, "/metrics", NULL), 200);
     static const char *const SEEN[] = {
-        "gateway_upstream_errors_total{upstream=\"order\",reason=\"connect\"} 1\n",
+        "gateway_upstream_errors_total{upstream=\"order\",reason=\"connect\"} 3\n",
+        "gateway_upstream_retries_total{upstream=\"order\",reason=\"connect\"} 2\n",
+        "gateway_bulkhead_inflight{upstream=\"order\"} 0\n",
+        "gateway_bulkhead_limit{upstream=\"order\"} 64\n",
+        "gateway_upstream_up{upstream=\"order\",instance=\"127.0.0.1:",
         "gateway_upstream_connections{upstream=\"order\"} 0\n",
         "http_client_request_duration_seconds_count{upstream=\"order\"} 0\n",
     };

@@ -55,13 +55,15 @@ static const struct {
     {"{" UPSTREAMS ", 'routes': [1]}", "routes/0"},
     {"{'upstreams': {'Order': ['127.0.0.1:1']}}", "upstreams/Order"},
     {"{'upstreams': {'order': []}}", "upstreams/order: must be a list"},
-    {"{'upstreams': {'order': '127.0.0.1:1'}}", "upstreams/order: must be a list"},
+    {"{'upstreams': {'order': 1}}", "upstreams/order: must be a list"},
+    {"{'upstreams': {'order': '127.0.0.1:1,'}}", "\"\" must be host:port"},
+    {"{'upstreams': {'order': '127.0.0.1:1 b:2'}}", "must be host:port"},
     {"{'upstreams': {'order': [1]}}", "upstreams/order"},
     {"{'upstreams': {'order': ['127.0.0.1']}}", "\"127.0.0.1\" must be host:port"},
     {"{'upstreams': {'order': ['127.0.0.1:0']}}", "\"127.0.0.1:0\" must be host:port"},
     {"{'upstreams': {'order': ['127.0.0.1:65536']}}", "\"127.0.0.1:65536\" must be"},
     {"{'upstreams': {'order': [':80']}}", "\":80\" must be"},
-    {"{'upstreams': {'order': ['no.such.host.invalid:80']}}", "\"no.such.host.invalid:80\""},
+    {"{'upstreams': {'order': ['no such host:80']}}", "\"no such host:80\" must be"},
     {ROUTE(""), "routes/0/who"},
     {ROUTE("'path': '/a'"), "routes/0/methods"},
     {ROUTE("'path': '/a', 'methods': ['GET'], 'retries': 3" REST), "routes/0/retries"},
@@ -78,6 +80,8 @@ static const struct {
     {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'root', 'timeoutMs': 1"), "routes/0/who"},
     {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'user', 'timeoutMs': 0"), "routes/0/timeoutMs"},
     {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'user', 'timeoutMs': 5001"), "routes/0/timeoutMs"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'tryMs': 0" REST), "routes/0/tryMs"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'slowMs': 5001" REST), "routes/0/slowMs"},
 };
 /* clang-format on */
 
@@ -110,15 +114,16 @@ static void a_route_becomes_one_for_each_method(void **state)
     (void)state;
     struct parsed p = parse(
         "{'LISTEN': '127.0.0.1:1',"
-        "'upstreams': {'a': ['[::1]:81', '127.0.0.1:82'], 'b': ['127.0.0.1:83']},"
+        "'upstreams': {'a': ['[::1]:81', '127.0.0.1:82'], 'b': '127.0.0.1:83, order-svc:84'},"
         "'routes': [{'path': '/x/{id}', 'methods': ['GET', 'POST'], 'upstream': 'b', 'who': 'admin',"
         "'timeoutMs': 70, 'idempotent': true, 'csv': true}]}");
     assert_string_equal(buf_cstr(&p.complaints), "");
     assert_int_equal(p.e, ERR_OK);
-    assert_int_equal(routes.upstreams.count, 2);
-    assert_int_equal(routes.upstreams.items[0].instance_count, 2);
-    assert_int_equal(routes.upstreams.items[0].instances[0].address.ss_family, AF_INET6);
-    assert_string_equal(routes.upstreams.items[0].instances[1].name, "127.0.0.1:82");
+    assert_int_equal(routes.services.count, 2);
+    assert_int_equal(routes.services.items[0].target_count, 2);
+    assert_string_equal(routes.services.items[0].targets[1], "127.0.0.1:82");
+    assert_string_equal(routes.services.items[1].targets[0], "127.0.0.1:83");
+    assert_string_equal(routes.services.items[1].targets[1], "order-svc:84");
     assert_int_equal(routes.count, 2);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(routes.http[i].method, i == 0 ? HTTP_GET : HTTP_POST);
@@ -128,6 +133,7 @@ static void a_route_becomes_one_for_each_method(void **state)
         assert_ptr_equal(routes.http[i].handle, nobody);
         assert_int_equal(routes.forward[i].upstream, 1);
         assert_int_equal(routes.forward[i].timeout_ms, 70);
+        assert_int_equal(routes.forward[i].try_ms, i == 0 ? 70 : 56); /* a read's second, but no more than there is */
     }
     assert_null(routes.http[2].path);
     parsed_done(&p);
@@ -187,8 +193,7 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
         ROW_CHECK(routes.http[at].who == ROWS[i].who, ROWS[i].path);
         ROW_CHECK((routes.http[at].flags & ROUTE_IDEMPOTENT) == (ROWS[i].idempotent ? ROUTE_IDEMPOTENT : 0U),
                   ROWS[i].path);
-        ROW_CHECK(strcmp(routes.upstreams.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0,
-                  ROWS[i].path);
+        ROW_CHECK(strcmp(routes.services.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0, ROWS[i].path);
     }
     parsed_done(&p);
 }
