@@ -189,7 +189,7 @@ static void add_route(struct reader *r, const struct route_text *t, const char *
 
 static void read_route(struct reader *r, const struct json *v)
 {
-    struct route_text t;
+    struct route_text t = {.try_ms = 0}; /* a number that is not given stays as it was */
     struct field_errors errors = {.count = 0};
     size_t upstream = 0;
     if (fields_of_json(ROUTE, v, r->arena, &t, &errors) != ERR_OK) {
