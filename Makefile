@@ -14,7 +14,7 @@ help: ## this page
 	@echo 'Variables:      RUN_DIR    what a running copy keeps (.run)'
 	@echo '                PORT_BASE  first of its ports (8080): gateway +0, services +1 to +5, PostgreSQL +10, Kafka +11'
 	@echo '                PRESET     release, debug, asan or tsan (release)'
-	@echo '                LIMITS     off: no cap an address or an upstream, for load tests'
+	@echo '                LIMITS     off: no quotas, no cap an address or an upstream, for load tests'
 	@echo '                TLS        1: the gateway speaks HTTPS, with a certificate of a private CA (RUN_DIR/tls/ca.pem)'
 	@echo '                LOG_LEVEL  debug, info, warn or error (info)'
 

@@ -14,7 +14,7 @@ const struct conf_setting GATEWAY_SETTINGS[] = {
     {"KAFKA_BROKERS", CONF_TEXT, AT(kafka_brokers), CONF_REQUIRED, NULL, 0, 0, "host:port, comma separated: from there it hears which sessions have ended"},
     {"LOG_LEVEL", CONF_TEXT, AT(log_level_text), 0, "info", 0, 0, "debug, info (with a line a request), warn or error"},
     {"HTTP_THREADS", CONF_INT, AT(threads), 0, "2", 1, 64, "loops, each with its own connections to the services"},
-    {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no cap an address, 512 requests to an instance at a time"},
+    {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no quotas, no cap an address, 512 requests to an instance at a time"},
     {"UPSTREAM_IN_FLIGHT_MAX", CONF_INT, AT(in_flight_max), 0, NULL, 1, 4096, "requests to an instance at the same time, of all loops; 64 if not given"},
     {"UPSTREAM_RESOLVE_S", CONF_INT, AT(resolve_s), 0, "10", 1, 3600, "how often the names of services' hosts are asked for again"},
     {"DRAIN_MIN_MS", CONF_INT, AT(drain_min_ms), 0, "2000", 0, 4000, "after SIGTERM, how long to go on taking connections while /readyz says 503"},

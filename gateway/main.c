@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/admission.h"
 #include "gateway/conf.h"
 #include "gateway/proxy.h"
 #include "gateway/resolver.h"
@@ -20,6 +21,7 @@ struct gateway {
     struct routes routes;
     struct upstreams *upstreams;
     struct resolver *resolver;
+    struct limiter *limiter;
     struct log *log;
     struct metrics *metrics;
     struct token_verifier *verifier;
@@ -131,10 +133,14 @@ static enum err open_server(struct gateway *g, struct fault *fault)
         .app = &g->routes,
         .access_log = g->conf.log_level <= LOG_INFO,
         .connections_max = CLIENTS_MAX,
+        .admit = g->conf.limits ? admission_ask : NULL,
         .per_ip_max = g->conf.limits ? PER_ADDRESS_MAX : 0,
         .thread_start = proxy_thread_start,
         .thread_stop = proxy_thread_stop,
     };
+    g->limiter = g->routes.limiter = limiter_new();
+    if (g->conf.limits)
+        policies_measure(&g->routes.policies, g->metrics);
     return http_server_open(&server, &g->server, fault);
 }
 
@@ -154,7 +160,7 @@ static void serve(struct gateway *g)
 {
     log_info(g->log, "listening on %s%s, %zu routes%s", g->conf.listen,
              g->conf.tls_cert_file == NULL ? "" : " with TLS", g->routes.count,
-             g->conf.limits ? "" : "; LIMITS=off: no cap an address, for load tests only");
+             g->conf.limits ? "" : "; LIMITS=off: no quotas and no cap an address, for load tests only");
     process_started(g->process);
     process_wait(g->process, every_second, g);
     process_end_within(g->process, END_MS);
@@ -194,6 +200,7 @@ static enum err run(struct gateway *g, struct fault *fault)
     if (e == ERR_OK)
         serve(g);
     http_server_close(g->server);
+    limiter_free(g->limiter);
     process_close(g->process);
     revocations_close(g->revocations);
     resolver_close(g->resolver);

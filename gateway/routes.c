@@ -1,21 +1,22 @@
 #include "gateway/routes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "io/conf.h"
 #include "io/fields.h"
 #include "io/json.h"
 
-enum { PATH_MAX_LEN = 128, TRY_READ_MS = 1000, SLOW_MS = 1000 };
+enum { PATH_MAX_LEN = 128, WHERE_MAX = 32, TRY_READ_MS = 1000, SLOW_MS = 1000 };
 
 static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", NULL};
 
 /* A member of "routes" as it stands there. */
 struct route_text {
     const char *path, *upstream;
-    struct field_texts methods;
+    struct field_texts methods, limits;
     int who;
-    int64_t timeout_ms, try_ms, slow_ms; /* 0: not given */
+    int64_t timeout_ms, cost, try_ms, slow_ms; /* the last two 0: not given */
     bool idempotent, csv;
 };
 /* clang-format off */
@@ -28,6 +29,8 @@ static const struct field ROUTE[] = {
     {.name = "timeoutMs", .kind = FIELD_INT, .offset = ROUTE_AT(timeout_ms), .flags = FIELD_REQUIRED, .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
     {.name = "tryMs", .kind = FIELD_INT, .offset = ROUTE_AT(try_ms), .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
     {.name = "slowMs", .kind = FIELD_INT, .offset = ROUTE_AT(slow_ms), .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
+    {.name = "limits", .kind = FIELD_TEXTS, .offset = ROUTE_AT(limits)},
+    {.name = "cost", .kind = FIELD_INT, .offset = ROUTE_AT(cost), .min = 1, .max = LIMIT_COST_MAX},
     {.name = "idempotent", .kind = FIELD_BOOL, .offset = ROUTE_AT(idempotent)},
     {.name = "csv", .kind = FIELD_BOOL, .offset = ROUTE_AT(csv)},
     FIELD_END,
@@ -164,7 +167,8 @@ static struct forward forward_of(const struct route_text *t, enum http_method me
     };
 }
 
-static void add_route(struct reader *r, const struct route_text *t, const char *method_name, size_t upstream)
+static void add_route(struct reader *r, const struct route_text *t, const char *method_name, size_t upstream,
+                      const struct route_limits *limits)
 {
     struct routes *rs = r->ret;
     enum http_method method;
@@ -176,6 +180,7 @@ static void add_route(struct reader *r, const struct route_text *t, const char *
     } else if (rs->count == ROUTES_MAX) {
         buf_printf(r->complaints, "routes/%zu: there are more than %d\n", r->route, ROUTES_MAX);
     } else {
+        rs->limits[rs->count] = *limits;
         rs->forward[rs->count] = forward_of(t, method, upstream);
         rs->http[rs->count++] = (struct http_route){
             .method = method,
@@ -189,7 +194,9 @@ static void add_route(struct reader *r, const struct route_text *t, const char *
 
 static void read_route(struct reader *r, const struct json *v)
 {
-    struct route_text t = {.try_ms = 0}; /* a number that is not given stays as it was */
+    struct route_text t = {.cost = 1}; /* a number that is not given stays as it was */
+    char where[WHERE_MAX];
+    struct route_limits limits;
     struct field_errors errors = {.count = 0};
     size_t upstream = 0;
     if (fields_of_json(ROUTE, v, r->arena, &t, &errors) != ERR_OK) {
@@ -203,8 +210,11 @@ static void read_route(struct reader *r, const struct json *v)
                    t.path, HTTP_PATH_PARAMS_MAX);
     if (!find_upstream(&r->ret->services, t.upstream, &upstream))
         buf_printf(r->complaints, "routes/%zu/upstream: \"%s\" is none of \"upstreams\"\n", r->route, t.upstream);
+    const struct route_limits_text limits_text = {&t.limits, t.cost, t.upstream, (enum http_who)t.who};
+    snprintf(where, sizeof(where), "routes/%zu", r->route);
+    route_limits_read(&r->ret->policies, &limits_text, where, &limits, r->complaints);
     for (size_t i = 0; i < t.methods.count; i++)
-        add_route(r, &t, t.methods.items[i], upstream);
+        add_route(r, &t, t.methods.items[i], upstream, &limits);
 }
 
 /* ---- the file ---- */
@@ -215,7 +225,7 @@ static void check_member(void *arg, const char *name, const struct json *v)
     struct reader *r = arg;
     (void)v;
     bool is_setting = name[0] < 'a' || name[0] > 'z';
-    if (!is_setting && strcmp(name, "upstreams") != 0 && strcmp(name, "routes") != 0)
+    if (!is_setting && strcmp(name, "upstreams") != 0 && strcmp(name, "policies") != 0 && strcmp(name, "routes") != 0)
         buf_printf(r->complaints, "%s: is no member of the gateway's config file\n", name);
 }
 
@@ -227,6 +237,7 @@ static void read_root(struct reader *r, const struct json *root)
         buf_str(r->complaints, "upstreams: must be an object of at least one\n");
     else
         json_each(upstreams, read_upstream, r);
+    policies_read(r->arena, json_get(root, "policies"), &r->ret->policies, r->complaints);
     if (routes == NULL || json_type(routes) != JSON_ARRAY || json_count(routes) == 0)
         buf_str(r->complaints, "routes: must be a list of at least one\n");
     for (r->route = 0; routes != NULL && r->route < json_count(routes); r->route++)
@@ -243,6 +254,7 @@ enum err routes_parse(struct arena *arena, struct str text, http_handler *handle
     memset(ret, 0, sizeof(*ret));
     ret->http = ARENA_ARRAY(arena, struct http_route, ROUTES_MAX + 1);
     ret->forward = ARENA_ARRAY(arena, struct forward, ROUTES_MAX);
+    ret->limits = ARENA_ARRAY(arena, struct route_limits, ROUTES_MAX);
     if (json_parse(text, &root, &fault) != ERR_OK)
         buf_printf(ret_complaints, "the config file: %s\n", fault.why);
     else

@@ -12,12 +12,12 @@
  * An upstream is a list of "host:port", or a text with commas between them; a host may be a name with many addresses.
  * Without "tryMs" a GET has a second for each sending, another method four fifths of "timeoutMs".
  *
- * Room for what comes: a route names its policies (limit, retry, breaker class) as members of its own, and the policies are
- * a table beside "upstreams".
+ * A route's "limits" and "cost", and the table "policies", are as policies.h says.
  */
 #ifndef GATEWAY_ROUTES_H
 #define GATEWAY_ROUTES_H
 
+#include "gateway/policies.h"
 #include "gateway/upstream.h"
 #include "io/http.h"
 
@@ -35,10 +35,13 @@ struct routes {
     struct upstreams *upstreams;    /* NULL before routes_adopt */
     struct http_route *http;        /* ends with a NULL path */
     struct forward *forward;        /* of http[i] */
+    struct route_limits *limits;    /* the same */
+    struct policies policies;
+    struct limiter *limiter; /* the process's; set by main */
     size_t count;
 };
 
-/* Reads the members "upstreams" and "routes"; others are settings. `handle` serves every route. */
+/* Reads the members "upstreams", "policies" and "routes"; others are settings. `handle` serves every route. */
 MUST_CHECK enum err routes_read(struct arena *arena, const char *path, http_handler *handle, struct routes *ret,
                                 struct buf *ret_complaints);
 /* The same from text. */

@@ -123,6 +123,14 @@ void call_finish(struct call *call, enum err e);
 void call_on_gone(struct call *call, void (*gone)(struct call *call));
 struct loop *call_loop(struct call *call);
 
+/* Where a request has come to, when `admit` is asked. */
+enum http_stage {
+    HTTP_ROUTED,          /* its route is known, and no more */
+    HTTP_UNAUTHENTICATED, /* it needs a token and has no valid one: told only, the answer is 401 */
+    HTTP_ADMITTED,        /* its token and role are right */
+    HTTP_WHOLE,           /* its body is there; the handler is next */
+};
+
 struct http_server_conf {
     const char *listen;        /* "127.0.0.1:8080" */
     const char *tls_cert_file; /* PEM, the chain after it; with its key: this server speaks HTTPS and nothing else */
@@ -136,7 +144,8 @@ struct http_server_conf {
     bool access_log;
     bool trust_request_id; /* services take the gateway's X-Request-Id; the gateway makes its own */
     int connections_max;   /* a process, shared evenly by the threads; 0: 4096 */
-    int per_ip_max;        /* connections of one address on each thread; 0: no cap (LIMITS=off) */
+    enum err (*admit)(struct call *call, enum http_stage stage); /* may refuse with an error; NULL: nobody is asked */
+    int per_ip_max; /* connections of one address on each thread; 0: no cap (LIMITS=off) */
     /* Runs on each loop's thread when it starts and ends; *ret_local is what call_local() gives there. May be NULL. */
     void *(*thread_start)(void *app, struct loop *loop);
     void (*thread_stop)(void *app, void *local);

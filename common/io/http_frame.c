@@ -34,7 +34,18 @@ static enum err ask_route(struct call *call)
     return e;
 }
 
-static enum err ask_token(struct call *call)
+static enum err admit(struct call *call, enum http_stage stage)
+{
+    enum err (*ask)(struct call *, enum http_stage) = call->priv->shared->conf.admit;
+    return ask == NULL ? ERR_OK : ask(call, stage);
+}
+
+static enum err ask_admission(struct call *call)
+{
+    return admit(call, HTTP_ROUTED);
+}
+
+static enum err check_token(struct call *call)
 {
     static const char SCHEME[] = "Bearer ";
     struct str header = known(call, KNOWN_AUTHORIZATION);
@@ -53,11 +64,19 @@ static enum err ask_token(struct call *call)
     return e;
 }
 
+static enum err ask_token(struct call *call)
+{
+    enum err e = check_token(call);
+    if (e != ERR_OK)
+        (void)admit(call, HTTP_UNAUTHENTICATED);
+    return e;
+}
+
 static enum err ask_role(struct call *call)
 {
     if (call->route->who == WHO_ADMIN && call->claims.role != ROLE_ADMIN)
         return fault_set(&call->fault, ERR_FORBIDDEN, "only admins may do this");
-    return ERR_OK;
+    return admit(call, HTTP_ADMITTED);
 }
 
 static enum err ask_accept(struct call *call)
@@ -136,7 +155,7 @@ static enum err ask_patience(struct call *call)
 }
 
 static enum err (*const ADMISSION[])(struct call *call) = {
-    ask_route, ask_token, ask_role, ask_accept, ask_content, ask_size, ask_key, ask_patience,
+    ask_route, ask_admission, ask_token, ask_role, ask_accept, ask_content, ask_size, ask_key, ask_patience,
 };
 
 enum err frame_admit(struct call *call)
@@ -153,7 +172,9 @@ enum err frame_admit(struct call *call)
 
 void frame_handle(struct call *call)
 {
-    enum err e = call->priv->refused ? call->priv->outcome : call->route->handle(call);
+    enum err e = call->priv->refused ? call->priv->outcome : admit(call, HTTP_WHOLE);
+    if (e == ERR_OK)
+        e = call->route->handle(call);
     if (atomic_load(&call->priv->state) == CALL_MINE) {
         frame_answer(call, e);
         return;

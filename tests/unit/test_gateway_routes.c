@@ -40,6 +40,10 @@ static void parsed_done(struct parsed *p)
 /* clang-format off */
 #define UPSTREAMS "'upstreams': {'order': ['127.0.0.1:8082']}"
 #define ROUTE(members) "{" UPSTREAMS ", 'routes': [{" members "}]}"
+#define POLICIES(table) "{" UPSTREAMS ", 'policies': " table ", 'routes': [{'path': '/a', 'methods': ['GET']" REST "}]}"
+#define LIMITS(who, members) \
+    "{" UPSTREAMS ", 'policies': {'p': {'key': 'user', 'limit': 1, 'periodMs': 1000, 'burst': 2}}, 'routes': [" \
+    "{'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'timeoutMs': 1000, 'who': '" who "', " members "}]}"
 #define REST ", 'upstream': 'order', 'who': 'user', 'timeoutMs': 1000"
 
 static const struct {
@@ -82,6 +86,20 @@ static const struct {
     {ROUTE("'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'who': 'user', 'timeoutMs': 5001"), "routes/0/timeoutMs"},
     {ROUTE("'path': '/a', 'methods': ['GET'], 'tryMs': 0" REST), "routes/0/tryMs"},
     {ROUTE("'path': '/a', 'methods': ['GET'], 'slowMs': 5001" REST), "routes/0/slowMs"},
+    {POLICIES("[]"), "policies: must be an object"},
+    {POLICIES("{'Odd': {}}"), "policies/Odd: a name has"},
+    {POLICIES("{'p': 1}"), "policies/p:"},
+    {POLICIES("{'p': {'key': 'ip', 'limit': 1, 'periodMs': 1000, 'burst': 1}}"), "policies/p/key"},
+    {POLICIES("{'p': {'key': 'user', 'limit': 0, 'periodMs': 1000, 'burst': 1}}"), "policies/p/limit"},
+    {POLICIES("{'p': {'key': 'user', 'limit': 1, 'periodMs': 1500, 'burst': 1}}"), "policies/p/periodMs: must be whole"},
+    {POLICIES("{'p': {'key': 'user', 'limit': 1, 'periodMs': 86400000, 'burst': 1000}}"), "policies/p: such a burst"},
+    {POLICIES("{'p': {'key': 'user', 'limit': 1, 'periodMs': 1000, 'burst': 1, 'window': 1}}"), "policies/p/window"},
+    {LIMITS("user", "'limits': ['q']"), "routes/0/limits: \"q\" is none of"},
+    {LIMITS("user", "'limits': 'p'"), "routes/0/limits"},
+    {LIMITS("user", "'limits': ['p'], 'cost': 3"), "routes/0/limits: \"p\" has a burst below"},
+    {LIMITS("user", "'limits': ['p'], 'cost': 0"), "routes/0/cost"},
+    {LIMITS("anyone", "'limits': ['p']"), "routes/0/limits: \"p\" goes by the user"},
+    {LIMITS("user", "'limits': ['p', 'p', 'p', 'p', 'p']"), "routes/0/limits: there are more"},
 };
 /* clang-format on */
 
@@ -136,6 +154,32 @@ static void a_route_becomes_one_for_each_method(void **state)
         assert_int_equal(routes.forward[i].try_ms, i == 0 ? 70 : 56); /* a read's second, but no more than there is */
     }
     assert_null(routes.http[2].path);
+    parsed_done(&p);
+}
+
+static void a_route_knows_its_limits_and_when_the_last_is_known(void **state)
+{
+    (void)state;
+    struct parsed p = parse("{'upstreams': {'a': ['127.0.0.1:83']}, 'policies': {"
+                            "'s': {'key': 'anonymous', 'limit': 20, 'periodMs': 1000, 'burst': 40},"
+                            "'u': {'key': 'user', 'limit': 5, 'periodMs': 60000, 'burst': 9},"
+                            "'n': {'key': 'username', 'limit': 5, 'periodMs': 60000, 'burst': 5}}, 'routes': ["
+                            "{'path': '/x', 'methods': ['GET', 'POST'], 'upstream': 'a', 'who': 'user', 'timeoutMs': 1,"
+                            "'limits': ['s', 'u'], 'cost': 2},"
+                            "{'path': '/y', 'methods': ['GET'], 'upstream': 'a', 'who': 'anyone', 'timeoutMs': 1,"
+                            "'limits': ['n', 's']},"
+                            "{'path': '/z', 'methods': ['GET'], 'upstream': 'a', 'who': 'user', 'timeoutMs': 1}]}");
+    assert_string_equal(buf_cstr(&p.complaints), "");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(routes.limits[i].count, 2);
+        assert_string_equal(routes.limits[i].policies[1]->limit.name, "u");
+        assert_int_equal(routes.limits[i].policies[1]->limit.period_s, 60);
+        assert_int_equal(routes.limits[i].cost, 2);
+        assert_int_equal(routes.limits[i].last, HTTP_ADMITTED);
+    }
+    assert_int_equal(routes.limits[2].last, HTTP_WHOLE);
+    assert_int_equal(routes.limits[2].cost, 1);
+    assert_int_equal(routes.limits[3].count, 0);
     parsed_done(&p);
 }
 
@@ -198,12 +242,36 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
     parsed_done(&p);
 }
 
+/* Whoever adds a route must think of its limits: only cancels are free for who has a token. */
+static void every_shipped_route_has_limits_and_only_cancels_are_free(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct buf complaints;
+    arena_init(&arena);
+    buf_init(&complaints);
+    assert_int_equal(routes_read(&arena, "gateway/gateway.json", nobody, &routes, &complaints), ERR_OK);
+    for (size_t i = 0; i < routes.count; i++) {
+        const struct http_route *r = &routes.http[i];
+        bool is_free = true;
+        for (size_t l = 0; l < routes.limits[i].count; l++)
+            is_free = is_free && routes.limits[i].policies[l]->key == KEY_ANONYMOUS;
+        bool is_cancel = r->method == HTTP_DELETE && strncmp(r->path, "/api/v1/orders", 14) == 0;
+        ROW_CHECK(routes.limits[i].count > 0, r->path);
+        ROW_CHECK(r->who == WHO_ANYONE || is_free == is_cancel, r->path);
+    }
+    buf_done(&complaints);
+    arena_done(&arena);
+}
+
 int main(void)
 {
     static const struct CMUnitTest TESTS[] = {
         cmocka_unit_test(a_wrong_file_is_refused_and_the_place_named),
         cmocka_unit_test(every_complaint_is_made_at_once),
         cmocka_unit_test(a_route_becomes_one_for_each_method),
+        cmocka_unit_test(a_route_knows_its_limits_and_when_the_last_is_known),
+        cmocka_unit_test(every_shipped_route_has_limits_and_only_cancels_are_free),
         cmocka_unit_test(the_shipped_file_has_every_route_and_who_may_use_it),
     };
     return cmocka_run_group_tests(TESTS, NULL, NULL);
