@@ -3,6 +3,8 @@
 #include "api.h"
 #include "events.h"
 #include "events/asset_event.h"
+#include "events/transfer_event.h"
+#include "events/user_event.h"
 #include "store.h"
 
 /* ---- match ---- */
@@ -117,9 +119,9 @@ static void decide_cross(struct batch *b, struct lane_item *it)
 
 /* ---- what order-svc and the books say ---- */
 
-static void learn(struct batch *b, const struct order_state *o)
+static void learn(struct batch *b, const struct lane_item *it, const struct order_state *o)
 {
-    struct book_order order = book_order_of(o);
+    struct book_order order = book_order_of(o, it->event->time);
     store_learn(b, &order);
 }
 
@@ -130,7 +132,7 @@ static void want_order(struct batch *b, struct lane_item *it)
 
 static void decide_order(struct batch *b, struct lane_item *it)
 {
-    learn(b, &((const struct order_event *)it->args)->order);
+    learn(b, it, &((const struct order_event *)it->args)->order);
 }
 
 static void want_filled(struct batch *b, struct lane_item *it)
@@ -154,7 +156,7 @@ static void end_leg(struct batch *b, struct leg *leg)
 static void decide_filled(struct batch *b, struct lane_item *it)
 {
     const struct order_event *e = it->args;
-    learn(b, &e->order);
+    learn(b, it, &e->order);
     struct leg *leg = store_leg(b, e->match_id, e->order.id);
     if (!leg || leg->state != LEG_REQUESTED)
         return;
@@ -173,13 +175,58 @@ static void decide_refused(struct batch *b, struct lane_item *it)
 {
     const struct match_refused *e = it->args;
     if (e->has_order)
-        learn(b, &e->order);
+        learn(b, it, &e->order);
     struct leg *leg = store_leg(b, e->match_id, e->order_id);
     if (!leg || leg->state != LEG_REQUESTED)
         return;
     leg_refuse(leg, e->code, e->has_order ? &e->order : NULL);
     end_leg(b, leg);
 }
+
+/* ---- what is only kept, for the audit across services ---- */
+
+static void decide_posted(struct batch *b, struct lane_item *it)
+{
+    said_posted(b, store_said(b), it->args, it->event->time);
+}
+
+static void decide_transfer_asked(struct batch *b, struct lane_item *it)
+{
+    const struct transfer_requested *e = it->args;
+    said_asked(b, store_said(b), SAID_TRANSFER, e->transfer_id, e->customer_id, e->amount, it->event->time);
+}
+
+static void transfer_answered(struct batch *b, struct lane_item *it, bool booked)
+{
+    const struct transfer_outcome *e = it->args;
+    said_answered(b, store_said(b), SAID_TRANSFER, e->transfer_id, e->customer_id, booked, e->required,
+                  it->event->time);
+}
+
+static void decide_transfer_booked(struct batch *b, struct lane_item *it)
+{
+    transfer_answered(b, it, true);
+}
+
+static void decide_transfer_refused(struct batch *b, struct lane_item *it)
+{
+    transfer_answered(b, it, false);
+}
+
+static void decide_registered(struct batch *b, struct lane_item *it)
+{
+    const struct user_registered *e = it->args;
+    said_asked(b, store_said(b), SAID_ACCOUNT, uuid_of_int(e->customer_id), e->customer_id, 0, it->event->time);
+}
+
+static void decide_opened(struct batch *b, struct lane_item *it)
+{
+    const struct account_change *e = it->args;
+    said_answered(b, store_said(b), SAID_ACCOUNT, uuid_of_int(e->customer_id), e->customer_id, true, e->size,
+                  it->event->time);
+}
+
+/* ---- the books settle ---- */
 
 static void want_settled(struct batch *b, struct lane_item *it)
 {
@@ -190,6 +237,7 @@ static void want_settled(struct batch *b, struct lane_item *it)
 static void decide_settled(struct batch *b, struct lane_item *it)
 {
     const struct asset_outcome *e = it->args;
+    decide_posted(b, it);
     struct leg *leg = store_leg(b, e->match_id, e->order_id);
     if (!leg || leg->state == LEG_DONE || leg->settled)
         return;
@@ -251,3 +299,9 @@ const struct lane_verb ADMIN_FILLED = {.name = "order.filled", .want = want_fill
 const struct lane_verb ADMIN_REFUSED = {.name = "match.refused", .want = want_refused, .decide = decide_refused};
 const struct lane_verb ADMIN_BARRIER = {.name = "barrier.reached", .want = want_barrier, .decide = decide_barrier};
 const struct lane_verb ADMIN_SETTLED = {.name = "asset.settled", .want = want_settled, .decide = decide_settled};
+const struct lane_verb ADMIN_POSTED = {.name = "asset.reserved", .decide = decide_posted};
+const struct lane_verb ADMIN_TRANSFER_ASKED = {.name = "transfer.requested", .decide = decide_transfer_asked};
+const struct lane_verb ADMIN_TRANSFER_BOOKED = {.name = "transfer.booked", .decide = decide_transfer_booked};
+const struct lane_verb ADMIN_TRANSFER_REFUSED = {.name = "transfer.refused", .decide = decide_transfer_refused};
+const struct lane_verb ADMIN_REGISTERED = {.name = "user.registered", .decide = decide_registered};
+const struct lane_verb ADMIN_OPENED = {.name = "account.opened", .decide = decide_opened};

@@ -23,6 +23,9 @@ extern const struct lane_verb ADMIN_MATCH;
 extern const struct lane_verb ADMIN_CROSS;
 /* Events. */
 extern const struct lane_verb ADMIN_ORDER, ADMIN_FILLED, ADMIN_REFUSED, ADMIN_BARRIER, ADMIN_SETTLED;
+/* Events that are kept only, for the audit across services. */
+extern const struct lane_verb ADMIN_POSTED, ADMIN_TRANSFER_ASKED, ADMIN_TRANSFER_BOOKED, ADMIN_TRANSFER_REFUSED,
+    ADMIN_REGISTERED, ADMIN_OPENED;
 
 extern const struct lane_ops ADMIN_SVC_OPS;
 /* Every second: looks at barriers that another replica's progress, or a restart, may have opened. */

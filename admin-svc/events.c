@@ -3,6 +3,8 @@
 #include "commands.h"
 #include "events/asset_event.h"
 #include "events/match_event.h"
+#include "events/transfer_event.h"
+#include "svc/customers.h"
 
 static void emit(struct batch *b, const char *type, int64_t customer_id, struct uuid subject, struct buf *data)
 {
@@ -57,7 +59,7 @@ static enum err decode_barrier(const struct event *e, struct arena *arena, void 
     return barrier_reached_decode(e->data, arena, barrier, fault);
 }
 
-static enum err decode_settled(const struct event *e, struct arena *arena, void **ret_args, int64_t *ret_customer_id,
+static enum err decode_outcome(const struct event *e, struct arena *arena, void **ret_args, int64_t *ret_customer_id,
                                struct fault *fault)
 {
     struct asset_outcome *outcome = ARENA_NEW(arena, struct asset_outcome);
@@ -67,12 +69,55 @@ static enum err decode_settled(const struct event *e, struct arena *arena, void 
     return err;
 }
 
-const char *const ADMIN_SVC_CONSUMES[] = {"order-events", "asset-events", NULL};
+static enum err decode_transfer(const struct event *e, struct arena *arena, void **ret_args, int64_t *ret_customer_id,
+                                struct fault *fault)
+{
+    struct transfer_requested *transfer = ARENA_NEW(arena, struct transfer_requested);
+    *ret_args = transfer;
+    enum err err = transfer_requested_decode(e->data, arena, transfer, fault);
+    *ret_customer_id = transfer->customer_id;
+    return err;
+}
 
-/* order.placed is not in the book yet: nothing is set aside for it. */
+static enum err decode_transfer_outcome(const struct event *e, struct arena *arena, void **ret_args,
+                                        int64_t *ret_customer_id, struct fault *fault)
+{
+    struct transfer_outcome *outcome = ARENA_NEW(arena, struct transfer_outcome);
+    *ret_args = outcome;
+    enum err err = transfer_outcome_decode(e->data, arena, outcome, fault);
+    *ret_customer_id = outcome->customer_id;
+    return err;
+}
+
+static enum err decode_account(const struct event *e, struct arena *arena, void **ret_args, int64_t *ret_customer_id,
+                               struct fault *fault)
+{
+    struct account_change *account = ARENA_NEW(arena, struct account_change);
+    *ret_args = account;
+    enum err err = account_change_decode(e->data, arena, account, fault);
+    *ret_customer_id = account->customer_id;
+    return err;
+}
+
+const char *const ADMIN_SVC_CONSUMES[] = {"order-events", "asset-events", "txn-events", "auth-events", NULL};
+
+/* order.placed is not in the book yet: nothing is set aside for it. What was set aside is told of beside asset.settled only
+ * for the audit across services, as are transfers and accounts. */
 const struct event_kind ADMIN_SVC_KINDS[] = {
-    {"order.opened", decode_order, &ADMIN_ORDER},      {"order.rejected", decode_order, &ADMIN_ORDER},
-    {"order.canceled", decode_order, &ADMIN_ORDER},    {"order.filled", decode_order, &ADMIN_FILLED},
-    {"match.refused", decode_refused, &ADMIN_REFUSED}, {"barrier.reached", decode_barrier, &ADMIN_BARRIER},
-    {"asset.settled", decode_settled, &ADMIN_SETTLED}, {NULL, NULL, NULL},
+    {"order.opened", decode_order, &ADMIN_ORDER},
+    {"order.rejected", decode_order, &ADMIN_ORDER},
+    {"order.canceled", decode_order, &ADMIN_ORDER},
+    {"order.filled", decode_order, &ADMIN_FILLED},
+    {"match.refused", decode_refused, &ADMIN_REFUSED},
+    {"barrier.reached", decode_barrier, &ADMIN_BARRIER},
+    {"asset.settled", decode_outcome, &ADMIN_SETTLED},
+    {"asset.reserved", decode_outcome, &ADMIN_POSTED},
+    {"asset.refused", decode_outcome, &ADMIN_POSTED},
+    {"asset.released", decode_outcome, &ADMIN_POSTED},
+    {"transfer.requested", decode_transfer, &ADMIN_TRANSFER_ASKED},
+    {"transfer.booked", decode_transfer_outcome, &ADMIN_TRANSFER_BOOKED},
+    {"transfer.refused", decode_transfer_outcome, &ADMIN_TRANSFER_REFUSED},
+    {"user.registered", customers_decode, &ADMIN_REGISTERED},
+    {"account.opened", decode_account, &ADMIN_OPENED},
+    {NULL, NULL, NULL},
 };

@@ -6,7 +6,7 @@ const char *const MATCH_STATES[] = {"BARRIER", "REQUESTED", "DONE", NULL};
 const char *const LEG_STATES[] = {"REQUESTED", "FILLED", "DONE", NULL};
 const char *const OUTCOMES[] = {"MATCHED", "PARTIALLY_MATCHED", "ALREADY_MATCHED", "REJECTED", "UNMATCHED", NULL};
 
-struct book_order book_order_of(const struct order_state *o)
+struct book_order book_order_of(const struct order_state *o, time_us_t told_at)
 {
     return (struct book_order){.id = o->id,
                                .customer_id = o->customer_id,
@@ -17,7 +17,9 @@ struct book_order book_order_of(const struct order_state *o)
                                .matched = order_matched_size(o),
                                .status = o->status,
                                .version = o->version,
-                               .create_date = o->create_date};
+                               .create_date = o->create_date,
+                               .matched_value = order_matched_value(o),
+                               .told_at = told_at};
 }
 
 void leg_fill(struct leg *leg, const struct order_state *o, struct order_fill fill)

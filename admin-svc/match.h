@@ -56,8 +56,10 @@ struct book_order {
     enum order_status status;
     int64_t version;
     time_us_t create_date;
+    decimal_t matched_value;
+    time_us_t told_at; /* when order-svc said so */
 };
-struct book_order book_order_of(const struct order_state *o);
+struct book_order book_order_of(const struct order_state *o, time_us_t told_at);
 
 /* order-svc filled it. */
 void leg_fill(struct leg *leg, const struct order_state *o, struct order_fill fill);

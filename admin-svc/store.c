@@ -9,7 +9,8 @@
 #include <uthash.h>
 
 #define BOOK_COLUMNS \
-    "o.order_id, o.customer_id, o.asset, o.side, o.price, o.size, o.matched, o.status, o.version, o.create_date"
+    "o.order_id, o.customer_id, o.asset, o.side, o.price, o.size, o.matched, o.status, o.version, o.create_date, " \
+    "o.matched_value, o.told_at"
 #define MATCH_COLUMNS \
     "m.match_id, m.asset, m.state, m.reached, m.legs, m.legs_open, m.actor, m.create_date, m.complete_date"
 #define LEG_COLUMNS "l.match_id, l.order_id, l.position, l.state, l.settled, l.outcome, l.code, l.size, l.price"
@@ -47,12 +48,12 @@ static const struct db_stmt LOAD_PENDING = {
 };
 static const struct db_stmt SAVE_ORDERS = {
     "book_save",
-    "INSERT INTO book_order (order_id, customer_id, asset, side, price, size, matched, status, version, create_date) "
+    "INSERT INTO book_order (order_id, customer_id, asset, side, price, size, matched, status, version, create_date, "
+    "matched_value, told_at) "
     "SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], "
-    "$7::numeric[], "
-    "$8::text[], $9::bigint[], $10::timestamptz[]) "
+    "$7::numeric[], $8::text[], $9::bigint[], $10::timestamptz[], $11::numeric[], $12::timestamptz[]) "
     "ON CONFLICT (order_id) DO UPDATE SET matched = excluded.matched, status = excluded.status, version = "
-    "excluded.version "
+    "excluded.version, matched_value = excluded.matched_value, told_at = excluded.told_at "
     "WHERE book_order.version < excluded.version",
 };
 static const struct db_stmt INSERT_MATCHES = {
@@ -145,7 +146,9 @@ static struct book_order read_order(struct arena *arena, const struct db_rows *r
                                .matched = db_decimal(rows, r, 6),
                                .status = (enum order_status)index_of(ORDER_STATUSES, db_text(rows, r, 7)),
                                .version = db_i64(rows, r, 8),
-                               .create_date = db_time(rows, r, 9)};
+                               .create_date = db_time(rows, r, 9),
+                               .matched_value = db_null(rows, r, 10) ? 0 : db_decimal(rows, r, 10),
+                               .told_at = db_null(rows, r, 11) ? 0 : db_time(rows, r, 11)};
 }
 
 static struct match read_match(struct arena *arena, const struct db_rows *rows, int r)
@@ -212,6 +215,11 @@ static struct matching_batch *state_of(struct batch *b)
     db_array_init(&s->leg_matches);
     db_array_init(&s->leg_orders);
     return s;
+}
+
+struct said *store_said(struct batch *b)
+{
+    return &state_of(b)->said;
 }
 
 void store_want_order(struct batch *b, struct uuid order_id)
@@ -467,30 +475,12 @@ void store_each_done(struct batch *b, void (*done)(void *arg, const struct match
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
-static void init_columns(struct db_array *const *columns, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        db_array_init(columns[i]);
-}
-
-static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_array *const *columns, size_t count)
-{
-    bool any = columns[0]->count > 0;
-    struct db_args args = db_args(b->arena);
-    for (size_t i = 0; i < count; i++) {
-        db_arg_array(&args, columns[i]);
-        db_array_done(columns[i]);
-    }
-    if (any)
-        db_enqueue(b->db, stmt, &args, NULL, NULL);
-}
-
 static void save_orders(struct batch *b, const struct matching_batch *s)
 {
-    struct db_array id, customer, asset, side, price, size, matched, status, version, create_date;
-    struct db_array *columns[] = {&id,   &customer, &asset,  &side,    &price,
-                                  &size, &matched,  &status, &version, &create_date};
-    init_columns(columns, COUNT_OF(columns));
+    struct db_array id, customer, asset, side, price, size, matched, status, version, create_date, value, told_at;
+    struct db_array *columns[] = {&id,      &customer, &asset,   &side,        &price, &size,
+                                  &matched, &status,   &version, &create_date, &value, &told_at};
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_order *o = s->orders; o; o = o->hh.next) {
         if (!o->learned)
             continue;
@@ -504,8 +494,10 @@ static void save_orders(struct batch *b, const struct matching_batch *s)
         db_array_text(&status, ORDER_STATUSES[o->order.status]);
         db_array_i64(&version, o->order.version);
         db_array_time(&create_date, o->order.create_date);
+        db_array_decimal(&value, o->order.matched_value);
+        db_array_time(&told_at, o->order.told_at);
     }
-    enqueue_columns(b, &SAVE_ORDERS, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, b->arena, &SAVE_ORDERS, columns, COUNT_OF(columns));
 }
 
 static void time_or_null(struct db_array *array, time_us_t t)
@@ -521,7 +513,7 @@ static void save_new_matches(struct batch *b, const struct matching_batch *s)
     struct db_array id, asset, state, reached, legs, legs_open, actor, create_date, complete_date;
     struct db_array *columns[] = {&id,        &asset, &state,       &reached,      &legs,
                                   &legs_open, &actor, &create_date, &complete_date};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_match *m = s->matches; m; m = m->hh.next) {
         if (!m->is_new)
             continue;
@@ -535,14 +527,14 @@ static void save_new_matches(struct batch *b, const struct matching_batch *s)
         db_array_time(&create_date, m->match.create_date);
         time_or_null(&complete_date, m->match.complete_date);
     }
-    enqueue_columns(b, &INSERT_MATCHES, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, b->arena, &INSERT_MATCHES, columns, COUNT_OF(columns));
 }
 
 static void save_touched_matches(struct batch *b, const struct matching_batch *s)
 {
     struct db_array id, state, reached, legs, legs_open, complete_date;
     struct db_array *columns[] = {&id, &state, &reached, &legs, &legs_open, &complete_date};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_match *m = s->matches; m; m = m->hh.next) {
         if (!m->touched || m->is_new)
             continue;
@@ -553,14 +545,14 @@ static void save_touched_matches(struct batch *b, const struct matching_batch *s
         db_array_i64(&legs_open, m->match.legs_open);
         time_or_null(&complete_date, m->match.complete_date);
     }
-    enqueue_columns(b, &UPDATE_MATCHES, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, b->arena, &UPDATE_MATCHES, columns, COUNT_OF(columns));
 }
 
 static void save_new_legs(struct batch *b, const struct matching_batch *s)
 {
     struct db_array match, order, position;
     struct db_array *columns[] = {&match, &order, &position};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_leg *l = s->legs; l; l = l->hh.next) {
         if (!l->is_new)
             continue;
@@ -568,14 +560,14 @@ static void save_new_legs(struct batch *b, const struct matching_batch *s)
         db_array_uuid(&order, l->leg.order_id);
         db_array_i64(&position, l->leg.position);
     }
-    enqueue_columns(b, &INSERT_LEGS, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, b->arena, &INSERT_LEGS, columns, COUNT_OF(columns));
 }
 
 static void save_touched_legs(struct batch *b, const struct matching_batch *s)
 {
     struct db_array match, order, state, settled, outcome, code, size, price;
     struct db_array *columns[] = {&match, &order, &state, &settled, &outcome, &code, &size, &price};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_leg *l = s->legs; l; l = l->hh.next) {
         if (!l->touched)
             continue;
@@ -588,14 +580,14 @@ static void save_touched_legs(struct batch *b, const struct matching_batch *s)
         db_array_decimal(&size, l->leg.size);
         db_array_decimal(&price, l->leg.price);
     }
-    enqueue_columns(b, &UPDATE_LEGS, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, b->arena, &UPDATE_LEGS, columns, COUNT_OF(columns));
 }
 
 static void save_marks(struct batch *b, const struct matching_batch *s)
 {
     struct db_array match, lane, partition, part_seq;
     struct db_array *columns[] = {&match, &lane, &partition, &part_seq};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_mark *k = s->marks; k; k = k->next) {
         if (!k->is_new)
             continue;
@@ -604,7 +596,7 @@ static void save_marks(struct batch *b, const struct matching_batch *s)
         db_array_i64(&partition, k->mark.partition);
         db_array_i64(&part_seq, k->mark.part_seq);
     }
-    enqueue_columns(b, &INSERT_MARKS, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, b->arena, &INSERT_MARKS, columns, COUNT_OF(columns));
 }
 
 void store_save_batch(struct batch *b)
@@ -616,6 +608,7 @@ void store_save_batch(struct batch *b)
     save_new_legs(b, s);
     save_touched_legs(b, s);
     save_marks(b, s);
+    said_save(b, &s->said);
 }
 
 /* ---- reads ---- */

@@ -8,6 +8,7 @@
 #define ADMIN_SVC_STORE_H
 
 #include "match.h"
+#include "store_said.h"
 #include "svc/lane.h"
 #include "svc/readers.h"
 
@@ -24,7 +25,9 @@ struct matching_batch {
     struct batch_mark *marks;
     struct db_array order_ids, match_ids, leg_matches, leg_orders;
     bool wants_waiting, ready;
+    struct said said;
 };
+struct said *store_said(struct batch *b);
 /* In `want`. */
 void store_want_order(struct batch *b, struct uuid order_id);
 void store_want_match(struct batch *b, struct uuid match_id);

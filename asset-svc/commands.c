@@ -90,21 +90,21 @@ static void decide_placed(struct batch *b, struct lane_item *it)
                                           [RESERVATION_REFUSED] = "asset.refused"};
     struct reservation *r = reservation_of(b, it);
     if (move_to(b, it, r))
-        events_emit_outcome(b, ANSWERS[r->state], r, NO_MATCH);
+        events_emit_outcome(b, ANSWERS[r->state], r, NO_MATCH, it->event);
 }
 
 static void decide_canceled(struct batch *b, struct lane_item *it)
 {
     struct reservation *r = reservation_of(b, it);
     if (move_to(b, it, r))
-        events_emit_outcome(b, "asset.released", r, NO_MATCH);
+        events_emit_outcome(b, "asset.released", r, NO_MATCH, it->event);
 }
 
 static void decide_filled(struct batch *b, struct lane_item *it)
 {
     struct reservation *r = reservation_of(b, it);
     if (move_to(b, it, r))
-        events_emit_outcome(b, "asset.settled", r, ((const struct order_event *)it->args)->match_id);
+        events_emit_outcome(b, "asset.settled", r, ((const struct order_event *)it->args)->match_id, it->event);
 }
 
 /* ---- transfers ---- */

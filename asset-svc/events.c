@@ -12,7 +12,8 @@ static void emit(struct batch *b, const char *type, int64_t customer_id, struct 
     buf_done(data);
 }
 
-void events_emit_outcome(struct batch *b, const char *type, const struct reservation *r, struct uuid match_id)
+void events_emit_outcome(struct batch *b, const char *type, const struct reservation *r, struct uuid match_id,
+                         const struct event *asked)
 {
     struct asset_outcome outcome = {.order_id = r->order_id,
                                     .customer_id = r->customer_id,
@@ -21,7 +22,12 @@ void events_emit_outcome(struct batch *b, const char *type, const struct reserva
                                     .asset = r->asset,
                                     .reserved = r->reserved,
                                     .required = r->required,
-                                    .usable = r->usable};
+                                    .usable = r->usable,
+                                    .matched_size = r->house.size + r->clearing.size,
+                                    .matched_value = r->house.value + r->clearing.value,
+                                    .asked_lane = asked->lane,
+                                    .asked_partition = asked->partition,
+                                    .asked_part_seq = asked->part_seq};
     struct buf data;
     buf_init(&data);
     asset_outcome_encode(&data, &outcome);

@@ -10,7 +10,8 @@
 #include "svc/subscriber.h"
 
 /* type: "asset.reserved", "asset.refused", "asset.released", "asset.settled". match_id: nil when none. */
-void events_emit_outcome(struct batch *b, const char *type, const struct reservation *r, struct uuid match_id);
+void events_emit_outcome(struct batch *b, const char *type, const struct reservation *r, struct uuid match_id,
+                         const struct event *asked);
 /* type: "transfer.booked" or "transfer.refused". */
 void events_emit_transfer(struct batch *b, const char *type, const struct transfer_requested *t, decimal_t required,
                           decimal_t usable);

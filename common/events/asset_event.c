@@ -11,6 +11,11 @@ static const struct member OUTCOME[] = {
     MEMBER("reserved", DECIMAL, struct asset_outcome, reserved),
     MEMBER("required", DECIMAL, struct asset_outcome, required),
     MEMBER("usable", DECIMAL, struct asset_outcome, usable),
+    MEMBER("matchedSize", DECIMAL_OR_NULL, struct asset_outcome, matched_size),
+    MEMBER("matchedValue", DECIMAL_OR_NULL, struct asset_outcome, matched_value),
+    MEMBER("askedLane", SEQUENCE_OR_NULL, struct asset_outcome, asked_lane),
+    MEMBER("askedPartition", SEQUENCE_OR_NULL, struct asset_outcome, asked_partition),
+    MEMBER("askedPartSeq", SEQUENCE_OR_NULL, struct asset_outcome, asked_part_seq),
     MEMBER_END,
 };
 

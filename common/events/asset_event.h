@@ -21,6 +21,10 @@ struct asset_outcome {
     const char *asset;          /* what is set aside: TRY for a BUY */
     decimal_t reserved;         /* still set aside */
     decimal_t required, usable; /* asset.refused: what was needed, what there was */
+    /* What the books have posted for the order so far; -1: the sender was too old to say. */
+    decimal_t matched_size, matched_value;
+    /* The order event that this answers: its place in order-events. lane 0: the sender was too old to say. */
+    int64_t asked_lane, asked_partition, asked_part_seq;
 };
 void asset_outcome_encode(struct buf *out, const struct asset_outcome *e);
 MUST_CHECK enum err asset_outcome_decode(const struct json *data, struct arena *arena, struct asset_outcome *ret,

@@ -62,6 +62,21 @@ static bool get_sequence(const struct json *object, const struct member *m, stru
     return json_get_int(object, m->name, value) && *value >= 0;
 }
 
+static void put_sequence_or_null(struct json_out *o, const struct member *m, const void *at)
+{
+    const int64_t *value = at;
+    if (*value == 0)
+        json_put_null(o, m->name);
+    else
+        json_put_int(o, m->name, *value);
+}
+
+static bool get_sequence_or_null(const struct json *object, const struct member *m, struct arena *arena, void *at)
+{
+    *(int64_t *)at = 0;
+    return is_absent(object, m->name) || get_sequence(object, m, arena, at);
+}
+
 static void put_int(struct json_out *o, const struct member *m, const void *at)
 {
     const int *value = at;
@@ -88,6 +103,21 @@ static bool get_decimal(const struct json *object, const struct member *m, struc
     (void)arena;
     decimal_t *value = at;
     return json_get_decimal(object, m->name, value) && *value >= 0;
+}
+
+static void put_decimal_or_null(struct json_out *o, const struct member *m, const void *at)
+{
+    const decimal_t *value = at;
+    if (*value < 0)
+        json_put_null(o, m->name);
+    else
+        json_put_decimal(o, m->name, *value);
+}
+
+static bool get_decimal_or_null(const struct json *object, const struct member *m, struct arena *arena, void *at)
+{
+    *(decimal_t *)at = -1;
+    return is_absent(object, m->name) || get_decimal(object, m, arena, at);
 }
 
 static bool get_amount(const struct json *object, const struct member *m, struct arena *arena, void *at)
@@ -183,8 +213,10 @@ static const struct {
     [MEMBER_UUID_OR_NULL] = {put_uuid_or_null, get_uuid_or_null, "a UUID or null"},
     [MEMBER_ID] = {put_i64, get_id, "a whole number above 0"},
     [MEMBER_SEQUENCE] = {put_i64, get_sequence, "a whole number, 0 or more"},
+    [MEMBER_SEQUENCE_OR_NULL] = {put_sequence_or_null, get_sequence_or_null, "a whole number, 0 or more, or null"},
     [MEMBER_INT] = {put_int, get_int, "a whole number, 0 or more"},
     [MEMBER_DECIMAL] = {put_decimal, get_decimal, "a decimal as a string, 0 or more"},
+    [MEMBER_DECIMAL_OR_NULL] = {put_decimal_or_null, get_decimal_or_null, "a decimal as a string, 0 or more, or null"},
     [MEMBER_AMOUNT] = {put_decimal, get_amount, "a decimal as a string, above 0"},
     [MEMBER_TEXT] = {put_text, get_text, "text"},
     [MEMBER_TEXT_OR_NULL] = {put_text_or_null, get_text_or_null, "text or null"},

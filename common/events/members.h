@@ -17,18 +17,20 @@
 enum { MEMBER_TEXT_MAX = 1024, MEMBER_PATH_MAX = 64 };
 
 enum member_kind {
-    MEMBER_UUID,         /* struct uuid, not nil */
-    MEMBER_UUID_OR_NULL, /* struct uuid; nil when null or absent */
-    MEMBER_ID,           /* int64_t > 0: a customer, a version */
-    MEMBER_SEQUENCE,     /* int64_t >= 0 */
-    MEMBER_INT,          /* int >= 0 */
-    MEMBER_DECIMAL,      /* decimal_t >= 0, a string */
-    MEMBER_AMOUNT,       /* decimal_t > 0, a string */
-    MEMBER_TEXT,         /* const char *, 1..MEMBER_TEXT_MAX bytes */
-    MEMBER_TEXT_OR_NULL, /* const char *; NULL when null or absent */
-    MEMBER_CHOICE,       /* an enum: the index into `choices` */
-    MEMBER_TIME,         /* time_us_t, RFC 3339 */
-    MEMBER_OBJECT,       /* a struct with a table of its own */
+    MEMBER_UUID,             /* struct uuid, not nil */
+    MEMBER_UUID_OR_NULL,     /* struct uuid; nil when null or absent */
+    MEMBER_ID,               /* int64_t > 0: a customer, a version */
+    MEMBER_SEQUENCE,         /* int64_t >= 0 */
+    MEMBER_SEQUENCE_OR_NULL, /* int64_t >= 0; 0 when null or absent */
+    MEMBER_INT,              /* int >= 0 */
+    MEMBER_DECIMAL,          /* decimal_t >= 0, a string */
+    MEMBER_DECIMAL_OR_NULL,  /* decimal_t >= 0, a string; -1 when null or absent */
+    MEMBER_AMOUNT,           /* decimal_t > 0, a string */
+    MEMBER_TEXT,             /* const char *, 1..MEMBER_TEXT_MAX bytes */
+    MEMBER_TEXT_OR_NULL,     /* const char *; NULL when null or absent */
+    MEMBER_CHOICE,           /* an enum: the index into `choices` */
+    MEMBER_TIME,             /* time_us_t, RFC 3339 */
+    MEMBER_OBJECT,           /* a struct with a table of its own */
 };
 struct member {
     const char *name;

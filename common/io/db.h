@@ -92,6 +92,7 @@ void db_array_uuid(struct db_array *x, struct uuid v);
 void db_array_decimal(struct db_array *x, decimal_t v);
 void db_array_time(struct db_array *x, time_us_t v);
 void db_arg_array(struct db_args *a, struct db_array *x); /* copies the text into the arena and empties x */
+void db_arrays_init(struct db_array *const *columns, size_t count);
 
 /* ---- results ---- */
 
@@ -129,6 +130,9 @@ void db_enqueue(struct db *db, const struct db_stmt *stmt, const struct db_args 
 /* Sends all, reads all results, calls handlers in order up to the first error. After an error the rest is skipped; the
  * transaction (if one was begun) is aborted: run ROLLBACK. timeout_ms covers the whole exchange. */
 MUST_CHECK enum err db_sync(struct db *db, int timeout_ms, struct fault *fault);
+/* With one array an argument, and nothing at all when they are empty; ends the arrays. */
+void db_enqueue_arrays(struct db *db, struct arena *arena, const struct db_stmt *stmt, struct db_array *const *columns,
+                       size_t count);
 void db_discard(struct db *db); /* forgets what was enqueued and not yet sent */
 
 enum db_trouble db_trouble(const struct db *db);  /* of the last failure */

@@ -148,6 +148,26 @@ void db_arg_array(struct db_args *a, struct db_array *x)
     x->count = 0;
 }
 
+void db_arrays_init(struct db_array *const *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        db_array_init(columns[i]);
+}
+
+void db_enqueue_arrays(struct db *db, struct arena *arena, const struct db_stmt *stmt, struct db_array *const *columns,
+                       size_t count)
+{
+    bool any = columns[0]->count > 0;
+    struct db_args args = db_args(arena);
+    for (size_t i = 0; i < count; i++) {
+        if (any)
+            db_arg_array(&args, columns[i]);
+        db_array_done(columns[i]);
+    }
+    if (any)
+        db_enqueue(db, stmt, &args, NULL, NULL);
+}
+
 /* ---- results: struct db_rows is libpq's PGresult under our name ---- */
 
 static const PGresult *result(const struct db_rows *r)

@@ -54,5 +54,15 @@ WITH streams AS (
     FROM assets.lane_counter c LEFT JOIN admin.consumer_sequence s
       ON s.topic = c.topic AND s.partition = c.partition AND s.lane = c.lane AND s.source = 'asset-svc'
     WHERE c.topic = 'asset-events'
+    UNION ALL
+    SELECT 'admin' AS consumer, 'txn-svc' AS source, c.lane, c.partition, c.part_seq AS published, s.part_seq AS consumed
+    FROM txns.lane_counter c LEFT JOIN admin.consumer_sequence s
+      ON s.topic = c.topic AND s.partition = c.partition AND s.lane = c.lane AND s.source = 'txn-svc'
+    WHERE c.topic = 'txn-events'
+    UNION ALL
+    SELECT 'admin' AS consumer, 'auth-svc' AS source, c.lane, c.partition, c.part_seq AS published, s.part_seq AS consumed
+    FROM auth.lane_counter c LEFT JOIN admin.consumer_sequence s
+      ON s.topic = c.topic AND s.partition = c.partition AND s.lane = c.lane AND s.source = 'auth-svc'
+    WHERE c.topic = 'auth-events'
 )
 SELECT * FROM streams WHERE published IS DISTINCT FROM consumed ORDER BY 1, 2, 3, 4 LIMIT 20;

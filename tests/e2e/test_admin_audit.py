@@ -69,3 +69,29 @@ def test_what_is_wrong_is_named(A, admin):
         assert "asset=TRY sum=1.000000" in wrong(found)["assets_sum_to_zero"]
     finally:
         house.sql(change.format("-"), A.id, role="assets_owner")
+
+
+def test_services_that_do_not_agree_are_named(A, admin):
+    """admin-svc compares what they told: here as if asset-svc had set a lira more aside than the order needs."""
+    order = A.buy("THYAO", 3, 100)
+    house.eventually(lambda: house.value("SELECT count(*) FROM admin.posted_order WHERE order_id = %s", order["id"]) == 1)
+    change = "UPDATE admin.posted_order SET reserved = reserved {0} 1 WHERE order_id = %s"
+    house.sql(change.format("+"), order["id"], role="admin_owner")
+    try:
+        detail = wrong(client.ok(own("admin-svc", admin.token)))["admin_orders_agree_with_books"]
+        assert f"order_id={order['id']} customer_id={A.id} status=PENDING" in detail
+        assert "needed=300 reserved=301" in detail
+    finally:
+        house.sql(change.format("-"), order["id"], role="admin_owner")
+
+
+def test_what_was_told_is_kept(busy):
+    """Of each of his orders that the book knows, the books' last word; of each transfer and of his account, question and answer."""
+    def told():
+        orders = house.sql("""SELECT o.status, o.version, p.version, p.matched_size = o.matched FROM admin.book_order o
+                              LEFT JOIN admin.posted_order p USING (order_id) WHERE o.customer_id = %s ORDER BY o.create_date""", busy.id)
+        exchanges = house.sql("SELECT kind, asked, done, refused FROM admin.exchange WHERE customer_id = %s ORDER BY 1, asked_at", busy.id)
+        assert orders == [("PENDING", 2, 1, True), ("MATCHED", 3, 3, True), ("CANCELED", 3, 3, True), ("REJECTED", 2, 1, True)]
+        assert exchanges == [("ACCOUNT", 1, 1, 0), ("TRANSFER", 1, 1, 0), ("TRANSFER", 1, 1, 0)]
+        return True
+    house.eventually(told)

@@ -437,6 +437,113 @@ static const struct planted PLANTED[] = {
     {"admin_keys_name_what_was_made",
      "INSERT INTO idempotency VALUES (7, 'r', 'key-12345', 'm', '01890000-0000-7000-8000-000000000009', now())",
      "7 r 01890000-0000-7000-8000-000000000009"},
+    /* too little set aside */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000001', 7, 'ASELS', 'BUY', 10, 5, 0, 'PENDING', "
+     "2, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000001', 7, 1, 49, 0, 0, 0, "
+     "0, 0, now())",
+     "01890000-0000-7000-8000-000000000001 7 PENDING 2 1 50 49.000000"},
+    /* a seller sets aside what he sells */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000002', 7, 'ASELS', 'SELL', 10, 5, 0, 'PENDING', "
+     "2, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000002', 7, 1, 50, 0, 0, 0, "
+     "0, 0, now())",
+     "01890000-0000-7000-8000-000000000002 7 PENDING 2 1 5 50.000000"},
+    /* canceled, and not given back */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000003', 7, 'ASELS', 'BUY', 10, 5, 0, 'CANCELED', "
+     "3, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000003', 7, 3, 50, 0, 0, 0, "
+     "0, 0, now())",
+     "01890000-0000-7000-8000-000000000003 7 CANCELED 3 3 0 50.000000"},
+    /* posted twice */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000004', 7, 'ASELS', 'BUY', 10, 5, 2, 'PENDING', "
+     "3, now(), 20, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000004', 7, 3, 30, 4, 40, "
+     "0, 0, 0, now())",
+     "01890000-0000-7000-8000-000000000004 7 PENDING 3 3 30 30.000000 2.000000 4.000000 20.000000 40.000000"},
+    /* of another value */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000005', 7, 'ASELS', 'BUY', 10, 5, 5, 'MATCHED', "
+     "3, now(), 50, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000005', 7, 3, 0, 5, 49, "
+     "0, 0, 0, now())",
+     "50.000000 49.000000"},
+    /* rejected, though it was set aside */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000006', 7, 'ASELS', 'BUY', 10, 5, 0, 'REJECTED', "
+     "2, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000006', 7, 1, 50, 0, 0, 0, "
+     "0, 0, now())",
+     "01890000-0000-7000-8000-000000000006 7 REJECTED 2 1 0 50.000000"},
+    /* of somebody else */
+    {"admin_orders_agree_with_books",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000007', 7, 'ASELS', 'BUY', 10, 5, 0, 'PENDING', "
+     "2, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000007', 8, 1, 50, 0, 0, 0, "
+     "0, 0, now())",
+     "01890000-0000-7000-8000-000000000007 7 PENDING"},
+    /* never reserved */
+    {"admin_books_have_followed_orders",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000001', 7, 'ASELS', 'BUY', 10, 5, 0, 'PENDING', "
+     "2, now(), 0, now() - interval '31 s')",
+     "01890000-0000-7000-8000-000000000001 7 PENDING 2 null"},
+    /* a cancel that was not answered */
+    {"admin_books_have_followed_orders",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000002', 7, 'ASELS', 'BUY', 10, 5, 0, 'CANCELED', "
+     "3, now(), 0, now() - interval '31 s'); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000002', "
+     "7, 1, 50, 0, 0, 0, 0, 0, now())",
+     "01890000-0000-7000-8000-000000000002 7 CANCELED 3 1"},
+    /* a fill that was not settled */
+    {"admin_books_have_followed_orders",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000003', 7, 'ASELS', 'BUY', 10, 5, 2, 'PENDING', "
+     "3, now(), 20, now() - interval '31 s'); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000003', "
+     "7, 1, 50, 0, 0, 0, 0, 0, now())",
+     "01890000-0000-7000-8000-000000000003 7 PENDING 3 1"},
+    /* for long */
+    {"admin_books_are_never_ahead_of_orders",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000001', 7, 'ASELS', 'BUY', 10, 5, 0, 'PENDING', "
+     "2, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000001', 7, 3, 0, 5, 50, 0, "
+     "0, 0, now() - interval '31 s')",
+     "01890000-0000-7000-8000-000000000001 7 3 2 PENDING"},
+    /* an order that nobody told of */
+    {"admin_books_are_never_ahead_of_orders",
+     "INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000002', 7, 1, 50, 0, 0, 0, 0, 0, now() - "
+     "interval '31 s')",
+     "01890000-0000-7000-8000-000000000002 7 1 null"},
+    /* what it answers was read: at once */
+    {"admin_books_are_never_ahead_of_orders",
+     "INSERT INTO book_order VALUES ('01890000-0000-7000-8000-000000000003', 7, 'ASELS', 'BUY', 10, 5, 0, 'PENDING', "
+     "2, now(), 0, now()); INSERT INTO posted_order VALUES ('01890000-0000-7000-8000-000000000003', 7, 3, 0, 5, 50, 1, "
+     "63, 9, now()); INSERT INTO consumer_sequence VALUES ('order-events', 63, 'order-svc', 1, gen_random_uuid(), 9)",
+     "01890000-0000-7000-8000-000000000003 7 3 2 PENDING"},
+    /* asked for twice */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('TRANSFER', '01890000-0000-7000-8000-000000000001', 7, 2, 1, 0, 5, 5, now(), now())",
+     "TRANSFER 01890000-0000-7000-8000-000000000001 7 2 1 0"},
+    /* booked twice */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('TRANSFER', '01890000-0000-7000-8000-000000000002', 7, 1, 2, 0, 5, 5, now(), now())",
+     "TRANSFER 01890000-0000-7000-8000-000000000002 7 1 2 0"},
+    /* booked and refused */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('TRANSFER', '01890000-0000-7000-8000-000000000003', 7, 1, 1, 1, 5, 5, now(), now())",
+     "TRANSFER 01890000-0000-7000-8000-000000000003 7 1 1 1"},
+    /* another amount */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('TRANSFER', '01890000-0000-7000-8000-000000000004', 7, 1, 1, 0, 5, 6, now(), now())",
+     "TRANSFER 01890000-0000-7000-8000-000000000004 7 1 1 0 5.000000 6.000000"},
+    /* not answered */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('TRANSFER', '01890000-0000-7000-8000-000000000005', 7, 1, 0, 0, 5, NULL, now() - "
+     "interval '31 s', NULL)",
+     "TRANSFER 01890000-0000-7000-8000-000000000005 7 1 0 0"},
+    /* nobody asked */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('TRANSFER', '01890000-0000-7000-8000-000000000006', 7, 0, 1, 0, NULL, 5, NULL, "
+     "now() - interval '31 s')",
+     "TRANSFER 01890000-0000-7000-8000-000000000006 7 0 1 0"},
+    /* an account that was not opened */
+    {"admin_transfers_and_accounts_are_answered_once",
+     "INSERT INTO exchange VALUES ('ACCOUNT', '01890000-0000-7000-8000-000000000007', 7, 1, 0, 0, NULL, NULL, now() - "
+     "interval '31 s', NULL)",
+     "ACCOUNT 01890000-0000-7000-8000-000000000007 7 1 0 0"},
     {NULL, NULL, NULL},
 };
 

@@ -12,7 +12,7 @@
 #include "support/scratch.h"
 #include "svc/service.h"
 
-enum { STAND_PARTITIONS = 3, STAND_TOPICS_MAX = 3, STAND_SOURCE_LANES = 2, STAND_INBOX_MS = 2500 };
+enum { STAND_PARTITIONS = 3, STAND_TOPICS_MAX = 5, STAND_SOURCE_LANES = 2, STAND_INBOX_MS = 2500 };
 
 /* Where the lane stands in a partition, and what the next event to be fed there is. */
 struct stand_place {

@@ -128,7 +128,12 @@ static void write_asset_outcome(struct buf *out)
                                     .version = 3,
                                     .asset = "TRY",
                                     .required = 1872500000,
-                                    .usable = 1};
+                                    .usable = 1,
+                                    .matched_size = 20000,
+                                    .matched_value = -1,
+                                    .asked_lane = 1,
+                                    .asked_partition = 0,
+                                    .asked_part_seq = 42};
     asset_outcome_encode(out, &e);
 }
 
@@ -358,6 +363,11 @@ static void a_wrong_member_is_refused_by_name(void **state)
         {write_asset_outcome, again_asset_outcome, "\"version\":3,", "", "version: ", "absent"},
         {write_asset_outcome, again_asset_outcome, "\"reserved\":\"0\"", "\"reserved\":null", "reserved: ", "null"},
         {write_asset_outcome, again_asset_outcome, "0.000001", "0.0000001", "usable: ", "a tenth of a millionth"},
+        {write_asset_outcome, again_asset_outcome, "\"0.02\"", "\"-0.02\"", "matchedSize: ", "negative"},
+        {write_asset_outcome, again_asset_outcome, "\"askedLane\":1", "\"askedLane\":-1", "askedLane: ", "negative"},
+        {write_asset_outcome, again_asset_outcome,
+         ",\"matchedSize\":\"0.02\",\"matchedValue\":null,\"askedLane\":1,\"askedPartition\":null,\"askedPartSeq\":42",
+         "", NULL, "by a sender of before: it says neither"},
         {write_asset_outcome, again_asset_outcome, "\"matchId\":null", "\"matchId\":false", "matchId: ", "a bool"},
         {write_transfer_outcome, again_transfer_outcome, ORDER_ID, "-", "transferId: ", "no UUID"},
         {write_transfer_outcome, again_transfer_outcome, "\"required\"", "\"require\"", "required: ", "absent"},
@@ -467,7 +477,8 @@ static void what_is_written_is_read_and_written_the_same(void **state)
         {write_barrier_reached_nothing, again_barrier_reached, "{\"barrierId\":\"" MATCH_ID "\",\"marks\":[]}"},
         {write_asset_outcome, again_asset_outcome,
          "{\"orderId\":\"" ORDER_ID "\",\"customerId\":17,\"version\":3,\"matchId\":null,\"assetName\":\"TRY\","
-         "\"reserved\":\"0\",\"required\":\"1872.5\",\"usable\":\"0.000001\"}"},
+         "\"reserved\":\"0\",\"required\":\"1872.5\",\"usable\":\"0.000001\",\"matchedSize\":\"0.02\","
+         "\"matchedValue\":null,\"askedLane\":1,\"askedPartition\":null,\"askedPartSeq\":42}"},
         {write_transfer_outcome, again_transfer_outcome,
          "{\"transferId\":\"" ORDER_ID "\",\"customerId\":17,\"required\":\"0.000005\",\"usable\":\"0\"}"},
         {write_account_change, again_account_change, "{\"customerId\":17,\"assetName\":\"TRY\",\"size\":\"0\"}"},
