@@ -7,12 +7,15 @@
 
 #include "io/conf.h"
 #include "io/log.h"
+#include "io/networks.h"
 
 struct gateway_conf {
-    const char *listen, *operator_listen, *jwks_file, *kafka_brokers, *log_level_text, *tls_cert_file, *tls_key_file;
+    const char *listen, *operator_listen, *jwks_file, *kafka_brokers, *trusted_text, *log_level_text, *tls_cert_file,
+        *tls_key_file;
     int64_t threads, in_flight_max, resolve_s, drain_min_ms;
     bool limits;
 
+    struct networks trusted_proxies;
     enum log_level log_level;
 };
 extern const struct conf_setting GATEWAY_SETTINGS[];

@@ -132,6 +132,7 @@ static enum err open_server(struct gateway *g, struct fault *fault)
         .metrics = g->metrics,
         .app = &g->routes,
         .access_log = g->conf.log_level <= LOG_INFO,
+        .trusted_proxies = &g->conf.trusted_proxies,
         .connections_max = CLIENTS_MAX,
         .admit = g->conf.limits ? admission_ask : NULL,
         .per_ip_max = g->conf.limits ? PER_ADDRESS_MAX : 0,

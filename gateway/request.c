@@ -84,7 +84,7 @@ struct request_head request_head_begin(struct call *call, const struct request_l
     trace_format(&call->trace, trace);
     put_header(&h, STR("X-Request-Id"), str_of(call->request_id));
     put_header(&h, STR("traceparent"), str_of(trace));
-    put_header(&h, STR("X-Forwarded-For"), str_of(call->peer));
+    put_header(&h, STR("X-Forwarded-For"), str_of(call->client));
     if (line->has_body)
         put_number(&h, STR("Content-Length"), (int64_t)call->body.len);
     return h;

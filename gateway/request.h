@@ -3,7 +3,7 @@
  * For     proxy.c, which forwards a request as it is, and aggregate.c, which asks several services for parts of one answer.
  *         By now the HTTP server has checked the request's form, its token and its role, and has dropped what a client must
  *         not say (http.h). What goes on is a short list of its headers, plus our own: X-Request-Id, traceparent,
- *         X-Request-Deadline-Ms (what is left), X-Forwarded-For (the peer).
+ *         X-Request-Deadline-Ms (what is left), X-Forwarded-For (the client).
  * Owns    nothing: the text is in the call's arena.
  * Threads the call's loop.
  * Fails   never.

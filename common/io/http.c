@@ -291,6 +291,14 @@ static void identify(struct call *call)
         (void)str_copy(call->request_id, sizeof call->request_id, str_of(call->trace.trace_id));
 }
 
+/* Nothing is known of a request whose head is wrong but who sent it. */
+static void name_client(struct call *call)
+{
+    const struct networks *trusted = call->priv->shared->conf.trusted_proxies;
+    if (trusted != NULL)
+        networks_client(trusted, call->peer, call->priv->head.known[KNOWN_FORWARDED_FOR], call->client);
+}
+
 static void send_now(struct conn *c, const struct buf *text)
 {
     const union MHD_ConnectionInfo *session = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
@@ -380,6 +388,7 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
     call->method = HTTP_OTHER;
     call->started = clock_mono_ns();
     memcpy(call->peer, c->peer, sizeof call->peer);
+    memcpy(call->client, c->peer, sizeof call->client);
     c->call = call;
     count_in_flight(t, 1);
     conn_expect(c, STAGE_HEAD, call->started, t->server->shared.limits.header_ms);
@@ -442,6 +451,7 @@ static enum err judge_head(struct conn *c, const char *method, const char *versi
     call->query = head->query;
     call->headers = head->headers;
     call->header_count = head->header_count;
+    name_client(call);
     return frame_admit(call);
 }
 

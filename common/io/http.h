@@ -20,6 +20,7 @@
 #include "io/log.h"
 #include "io/loop.h"
 #include "io/metrics.h"
+#include "io/networks.h"
 #include "io/token.h"
 #include "io/trace.h"
 
@@ -70,7 +71,8 @@ struct call {
     size_t header_count;
     char request_id[HTTP_REQUEST_ID_MAX];
     struct trace trace;
-    char peer[48]; /* address without port */
+    char peer[ADDRESS_TEXT_MAX];   /* address without port */
+    char client[ADDRESS_TEXT_MAX]; /* for whom the peer asks: he himself, unless he is one of conf.trusted_proxies */
     mono_ns_t started;
     mono_ns_t deadline; /* X-Request-Deadline-Ms, capped; default 5 s after started */
     int wait_ms; /* how long a write may wait for its saga: Prefer, deadline and 3 s considered; 0: respond-async */
@@ -142,8 +144,9 @@ struct http_server_conf {
     struct metrics *metrics;
     void *app;
     bool access_log;
-    bool trust_request_id; /* services take the gateway's X-Request-Id; the gateway makes its own */
-    int connections_max;   /* a process, shared evenly by the threads; 0: 4096 */
+    bool trust_request_id;                  /* services take the gateway's X-Request-Id; the gateway makes its own */
+    const struct networks *trusted_proxies; /* whose X-Forwarded-For is believed; NULL: nobody's */
+    int connections_max;                    /* a process, shared evenly by the threads; 0: 4096 */
     enum err (*admit)(struct call *call, enum http_stage stage); /* may refuse with an error; NULL: nobody is asked */
     int per_ip_max; /* connections of one address on each thread; 0: no cap (LIMITS=off) */
     /* Runs on each loop's thread when it starts and ends; *ret_local is what call_local() gives there. May be NULL. */

@@ -119,6 +119,8 @@ static void write_line(const struct call *call, int status, mono_ns_t took, stru
     if (call->has_token)
         json_put_int(&o, "customer_id", call->claims.customer_id);
     json_put_text(&o, "peer", call->peer);
+    if (strcmp(call->client, call->peer) != 0)
+        json_put_text(&o, "client", call->client);
     buf_append(line, buf_cstr(&call->log_members), call->log_members.len);
 }
 

@@ -26,6 +26,7 @@ static const struct {
     {"x-request-id", KNOWN_REQUEST_ID, HIDDEN},
     {"traceparent", KNOWN_TRACEPARENT, HIDDEN},
     {"x-request-deadline-ms", KNOWN_DEADLINE, SINGLE | HIDDEN},
+    {"x-forwarded-for", KNOWN_FORWARDED_FOR, HIDDEN},
     {"keep-alive", KNOWN_NONE, HIDDEN},
     {"proxy-connection", KNOWN_NONE, HIDDEN},
     {"proxy-authenticate", KNOWN_NONE, HIDDEN},

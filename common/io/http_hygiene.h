@@ -34,6 +34,7 @@ enum http_known {
     KNOWN_REQUEST_ID,
     KNOWN_TRACEPARENT,
     KNOWN_DEADLINE,
+    KNOWN_FORWARDED_FOR,
     KNOWN_COUNT
 };
 

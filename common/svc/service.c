@@ -25,6 +25,7 @@ struct running {
     struct service service;
     struct arena arena; /* settings */
     struct service_settings *settings;
+    struct networks trusted_proxies;
     enum log_level level;
     struct process_check checks[CHECKS_MAX];
     struct process *process;
@@ -46,6 +47,7 @@ static const struct conf_setting SETTINGS[] = {
     {.name = "KAFKA_BROKERS", .kind = CONF_TEXT, .offset = AT(kafka_brokers), .flags = CONF_REQUIRED, .what = "host:port, comma separated"},
     {.name = "JWKS_FILE", .kind = CONF_FILE, .offset = AT(jwks_file), .flags = CONF_REQUIRED, .what = "the public keys of access tokens"},
     {.name = "ENVIRONMENT", .kind = CONF_TEXT, .offset = AT(environment), .fallback = "dev", .what = "keeps transactional ids apart: [a-z0-9-]{1,16}"},
+    {.name = "TRUSTED_PROXIES", .kind = CONF_TEXT, .offset = AT(trusted_proxies), .fallback = "127.0.0.0/8,::1", .what = "addresses or networks of the gateways: whose X-Forwarded-For is believed"},
     {.name = "LOG_LEVEL", .kind = CONF_TEXT, .offset = AT(log_level), .fallback = "info", .what = "debug, info, warn or error"},
     {.name = "HTTP_THREADS", .kind = CONF_INT, .offset = AT(http_threads), .fallback = "1", .min = 1, .max = 64, .what = "loops that serve calls"},
     {.name = "READER_THREADS", .kind = CONF_INT, .offset = AT(reader_threads), .fallback = "2", .min = 1, .max = READERS_MAX, .what = "connections for queries"},
@@ -84,6 +86,9 @@ static void check_words(struct running *r, struct buf *complaints)
                    s->environment);
     if (s->log_level != NULL && !log_level_parse(s->log_level, &r->level))
         buf_printf(complaints, "LOG_LEVEL: must be debug, info, warn or error, not \"%s\"\n", s->log_level);
+    struct fault fault;
+    if (s->trusted_proxies != NULL && networks_parse(s->trusted_proxies, &r->trusted_proxies, &fault) != ERR_OK)
+        buf_printf(complaints, "TRUSTED_PROXIES: %s\n", fault.why);
 }
 
 static bool read_settings(struct running *r, const struct service_spec *spec, int argc, char **argv)
@@ -325,6 +330,7 @@ static enum err open_http(struct running *r, struct fault *fault)
         .app = s,
         .access_log = r->level == LOG_DEBUG, /* the gateway has the line of each request */
         .trust_request_id = true,
+        .trusted_proxies = &r->trusted_proxies,
         .per_ip_max = 0, /* all calls come from the gateways */
     };
     return http_server_open(&conf, &s->server, fault);

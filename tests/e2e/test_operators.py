@@ -68,10 +68,10 @@ def test_requests_are_counted_by_route_and_status(stranger):
 WRONG = {
     "LISTEN": "nonsense", "OPERATOR_LISTEN": "127.0.0.1:99999", "LOG_LEVEL": "loud", "HTTP_THREADS": "0", "JWKS_FILE": "/no/such/file",
     "DB_URL": "postgresql://u:hunter2hunter2@127.0.0.1/x", "DB_OWNER_URL": "mysql://x", "KAFKA_BROKERS": "", "READER_THREADS": "many",
-    "TOPIC_PARTITIONS": "65", "OUTBOX_KEEP_S": "1", "ENVIRONMENT": "A B", "DB_PASSWORD": "hunter2hunter2", "DB_OWNER_PASSWORD_FILE": "/no/such/file",
+    "TOPIC_PARTITIONS": "65", "OUTBOX_KEEP_S": "1", "ENVIRONMENT": "A B", "TRUSTED_PROXIES": "gateway", "DB_PASSWORD": "hunter2hunter2", "DB_OWNER_PASSWORD_FILE": "/no/such/file",
 }
 WRONG_OF = {
-    "gateway": {**{k: WRONG[k] for k in ("LISTEN", "OPERATOR_LISTEN", "LOG_LEVEL", "HTTP_THREADS", "JWKS_FILE", "KAFKA_BROKERS")},
+    "gateway": {**{k: WRONG[k] for k in ("LISTEN", "OPERATOR_LISTEN", "LOG_LEVEL", "HTTP_THREADS", "JWKS_FILE", "KAFKA_BROKERS", "TRUSTED_PROXIES")},
                 "LIMITS": "maybe", "UPSTREAM_IN_FLIGHT_MAX": "0"},
     "auth-svc": {**WRONG, "SIGNING_KEYS_DIR": "/no/such/dir", "PASSWORD_MEMORY_KIB": "8"},
 }

@@ -154,6 +154,7 @@ static enum err told(struct call *call)
     json_put_bool(&o, "csv", call->wants_csv);
     json_put_int(&o, "customer", call->claims.customer_id);
     json_put_text(&o, "peer", call->peer);
+    json_put_text(&o, "client", call->client);
     json_put_text(&o, "trace", call->trace.trace_id);
     json_put_text(&o, "role", call_header(call, "x-role"));
     json_put_text(&o, "agent", call_header(call, "USER-AGENT"));
@@ -838,6 +839,31 @@ static void a_request_id_is_taken_only_where_it_is_trusted(void **state)
     }
 }
 
+/* Two requests on one connection: what the first one's proxy said must not stick. */
+static void a_client_s_address_is_taken_only_from_trusted_proxies(void **state)
+{
+    (void)state;
+    static const char SAYS[] = "GET /told HTTP/1.1\r\n" HOST
+                               "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.9\r\n" END;
+    struct networks trusted;
+    assert_int_equal(networks_parse("127.0.0.0/8", &trusted, NULL), ERR_OK);
+    for (int trusts = 0; trusts <= 1; trusts++) {
+        struct rig rig;
+        struct client c;
+        struct http_server_conf conf = conf_of(&rig);
+        conf.trusted_proxies = trusts ? &trusted : NULL;
+        rig_start(&rig, &conf, &PATIENT);
+        struct reply r = ask(&c, rig.port, SAYS);
+        assert_true(body_has(&r, trusts ? "\"peer\":\"127.0.0.1\",\"client\":\"203.0.113.9\""
+                                        : "\"peer\":\"127.0.0.1\",\"client\":\"127.0.0.1\""));
+        say(&c, "GET /told HTTP/1.1\r\n" HOST END);
+        r = hear(&c);
+        assert_true(body_has(&r, "\"client\":\"127.0.0.1\""));
+        client_close(&c);
+        rig_close(&rig);
+    }
+}
+
 static void each_request_leaves_a_log_line_and_a_count(void **state)
 {
     (void)state;
@@ -1399,6 +1425,7 @@ int main(void)
         cmocka_unit_test(http_1_0_is_answered_and_closed),
         cmocka_unit_test(ipv6_is_spoken_too),
         cmocka_unit_test(a_request_id_is_taken_only_where_it_is_trusted),
+        cmocka_unit_test(a_client_s_address_is_taken_only_from_trusted_proxies),
         cmocka_unit_test(each_request_leaves_a_log_line_and_a_count),
         cmocka_unit_test(many_deferred_calls_are_finished_by_another_thread),
         cmocka_unit_test(a_deferred_call_may_end_as_a_problem),
