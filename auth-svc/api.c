@@ -244,7 +244,7 @@ enum err api_sign(struct call *call, const struct user *u, struct uuid sid, time
 static enum err begin_session(struct call *call, struct login *l)
 {
     refresh_token_new(l->refresh_token, l->refresh_hash);
-    l->cmd.session = (struct session){.id = uuid_v7(), .customer_id = l->user->customer_id, .peer = call->peer};
+    l->cmd.session = (struct session){.id = uuid_v7(), .customer_id = l->user->customer_id, .peer = call->client};
     l->cmd.refresh_hash = l->refresh_hash;
     l->cmd.role = l->user->role;
     l->cmd.password_version = l->user->password_version;

@@ -30,7 +30,7 @@ void trail_add(struct batch *b, const struct lane_item *it, const struct trail_e
     added->at = b->now;
     if (added->actor == NULL)
         added->actor = actor_of(b, it->call);
-    added->address = it->call != NULL ? it->call->peer : NULL;
+    added->address = it->call != NULL ? it->call->client : NULL;
     added->request_id = it->call != NULL ? it->call->request_id : NULL;
     store_add_trail(b, added);
 }
