@@ -6,15 +6,15 @@
 enum { IPV4_AT = 12, IPV4_BITS_BEFORE = 96, BITS = 128 };
 static const unsigned char MAPPED[IPV4_AT] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-static bool is_ipv4(const struct address *a)
+static bool is_ipv4(const struct ip_address *a)
 {
     return memcmp(a->bytes, MAPPED, sizeof MAPPED) == 0;
 }
 
-bool address_parse(struct str text, struct address *ret)
+bool ip_address_parse(struct str text, struct ip_address *ret)
 {
     char copy[ADDRESS_TEXT_MAX];
-    struct address a;
+    struct ip_address a;
     if (text.len == 0 || !str_copy(copy, sizeof copy, text) || strlen(copy) != text.len)
         return false;
     memcpy(a.bytes, MAPPED, sizeof MAPPED);
@@ -24,7 +24,7 @@ bool address_parse(struct str text, struct address *ret)
     return true;
 }
 
-void address_format(const struct address *a, char ret_text[ADDRESS_TEXT_MAX])
+void ip_address_format(const struct ip_address *a, char ret_text[ADDRESS_TEXT_MAX])
 {
     ret_text[0] = '\0';
     if (is_ipv4(a))
@@ -36,7 +36,7 @@ void address_format(const struct address *a, char ret_text[ADDRESS_TEXT_MAX])
 /* ---- networks ---- */
 
 /* The first `bits` of both are the same. */
-static bool begin_alike(const struct address *a, const struct address *b, int bits)
+static bool begin_alike(const struct ip_address *a, const struct ip_address *b, int bits)
 {
     size_t whole = (size_t)bits / 8;
     unsigned char mask = (unsigned char)(0xff00 >> (bits % 8));
@@ -56,7 +56,7 @@ static bool network_parse(struct str text, struct network *ret)
 {
     const char *slash = memchr(text.data, '/', text.len);
     struct str address = {text.data, slash != NULL ? (size_t)(slash - text.data) : text.len};
-    if (!address_parse(address, &ret->address))
+    if (!ip_address_parse(address, &ret->address))
         return false;
     ret->bits = BITS;
     if (slash == NULL)
@@ -89,7 +89,7 @@ enum err networks_parse(const char *text, struct networks *ret, struct fault *fa
     return ERR_OK;
 }
 
-bool networks_hold(const struct networks *n, const struct address *a)
+bool networks_hold(const struct networks *n, const struct ip_address *a)
 {
     for (size_t i = 0; i < n->count; i++)
         if (begin_alike(&n->items[i].address, a, n->items[i].bits))
@@ -113,14 +113,14 @@ static struct str take_last(struct str *list)
 void networks_client(const struct networks *trusted, const char *peer, struct str forwarded,
                      char ret_client[ADDRESS_TEXT_MAX])
 {
-    struct address client, before;
+    struct ip_address client, before;
     (void)!str_copy(ret_client, ADDRESS_TEXT_MAX, str_of(peer));
-    if (trusted->count == 0 || forwarded.len == 0 || !address_parse(str_of(peer), &client))
+    if (trusted->count == 0 || forwarded.len == 0 || !ip_address_parse(str_of(peer), &client))
         return;
     while (networks_hold(trusted, &client) && forwarded.len > 0) {
-        if (!address_parse(take_last(&forwarded), &before))
+        if (!ip_address_parse(take_last(&forwarded), &before))
             break;
         client = before;
     }
-    address_format(&client, ret_client);
+    ip_address_format(&client, ret_client);
 }

@@ -71,8 +71,8 @@ static void an_address_is_of_the_networks_that_hold_it(void **state)
     };
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         struct networks n = networks_of(ROWS[i].networks);
-        struct address a;
-        ROW_CHECK(address_parse(str_of(ROWS[i].address), &a), ROWS[i].why);
+        struct ip_address a;
+        ROW_CHECK(ip_address_parse(str_of(ROWS[i].address), &a), ROWS[i].why);
         ROW_CHECK(networks_hold(&n, &a) == ROWS[i].held, ROWS[i].why);
     }
 }
