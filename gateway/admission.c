@@ -50,7 +50,7 @@ static struct str key_of(const struct policy *p, struct call *call)
     switch (p->key) {
     case KEY_ADDRESS:
     case KEY_ANONYMOUS:
-        return admission_address_key(call->peer, arena_alloc(&call->arena, ADDRESS_KEY_MAX));
+        return admission_address_key(call->client, arena_alloc(&call->arena, ADDRESS_KEY_MAX));
     case KEY_USER:
         return (struct str){(const char *)&call->claims.customer_id, sizeof(call->claims.customer_id)};
     case KEY_USERNAME:
