@@ -461,7 +461,8 @@ static bool must_close(const struct call *call, enum err e)
     const struct http_head *head = &call->priv->head;
     bool broken = e == ERR_MALFORMED_REQUEST || e == ERR_URI_TOO_LONG || e == ERR_HEADERS_TOO_LARGE ||
                   e == ERR_BODY_TOO_LARGE;
-    return broken || head->content_length > HTTP_BODY_MAX || head->known[KNOWN_EXPECT].data != NULL;
+    bool unknown = head->method == HTTP_OTHER; /* whoever says CONNECT or TRACE means another kind of server */
+    return broken || unknown || head->content_length > HTTP_BODY_MAX || head->known[KNOWN_EXPECT].data != NULL;
 }
 
 /* The library's first call: the head is complete. An answer queued now closes the connection, so other refusals wait for the

@@ -99,9 +99,8 @@ static int escaped_byte(struct str s, size_t at)
 static bool has_bad_segment(const char *path)
 {
     for (const char *s = path; s != NULL; s = strchr(s + 1, '/')) {
-        size_t len = strcspn(s + 1, "/");
-        bool last = s[1 + len] == '\0';
-        if (len == 0 && !last)
+        size_t len = strcspn(s + 1, "/;"); /* what has a ';' behind it is a dot segment to some */
+        if (len == 0 && s[1] == '/')
             return true;
         if ((len == 1 && s[1] == '.') || (len == 2 && s[1] == '.' && s[2] == '.'))
             return true;
