@@ -63,7 +63,7 @@ bench: ## measure (BENCH=orders: only that one)
 format: ## lay out the C code as .clang-format says
 	@scripts/format
 
-lint: ## look for mistakes: clang-format, clang-tidy, shellcheck
+lint: ## look for mistakes: clang-format, clang-tidy, shellcheck, the API contract
 	@scripts/lint
 
 clean: ## stop, and remove the data and what was built

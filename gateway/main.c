@@ -210,11 +210,27 @@ static enum err run(struct gateway *g, struct fault *fault)
     return e;
 }
 
+/* --routes: what the config file makes of them; no other setting is looked at. */
+static enum err print_routes(struct gateway *g, int argc, char **argv)
+{
+    struct buf complaints;
+    buf_init(&complaints);
+    enum err e = routes_read(&g->arena, conf_file_of(argc, argv), proxy_request, &g->routes, &complaints);
+    if (e == ERR_OK)
+        http_routes_print(g->routes.http);
+    else
+        fprintf(stderr, "gateway: wrong settings:\n%s", complaints.data);
+    buf_done(&complaints);
+    return e;
+}
+
 int main(int argc, char **argv)
 {
     struct gateway g = {0};
     struct fault fault = {.err = ERR_OK};
     arena_init(&g.arena);
+    if (conf_has_argument(argc, argv, "--routes"))
+        return print_routes(&g, argc, argv) == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
     process_signals_block();
     enum err e = read_settings(&g, argc, argv);
     if (e == ERR_OK) {

@@ -297,7 +297,7 @@ const char *conf_file_of(int argc, char **argv)
     return NULL;
 }
 
-static bool has_argument(int argc, char **argv, const char *name)
+bool conf_has_argument(int argc, char **argv, const char *name)
 {
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], name) == 0)
@@ -311,7 +311,7 @@ static void read_arguments(struct reader *r, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         bool named = strcmp(argv[i], "--config") == 0;
         if (!named)
-            complain(r, "%s: is no argument of this program (--config FILE, --help, --version)", argv[i]);
+            complain(r, "%s: is no argument of this program (--config FILE, --help, --version, --routes)", argv[i]);
         else if (i + 1 == argc || path != NULL)
             complain(r, "--config: must be given once, with a file");
         else
@@ -323,7 +323,7 @@ static void read_arguments(struct reader *r, int argc, char **argv)
 
 void conf_print_help(const struct conf_setting *table, const char *program)
 {
-    printf("usage: %s [--config FILE] [--help | --version]\n\n"
+    printf("usage: %s [--config FILE] [--help | --version | --routes]\n\n"
            "Settings come from the environment, else from members of the --config file (a JSON object), else from "
            "defaults.\n\n",
            program);
@@ -344,9 +344,9 @@ static void answer_and_exit(const struct conf_setting *table, int argc, char **a
     const char *program = argc > 0 ? argv[0] : "";
     const char *slash = strrchr(program, '/');
     program = slash != NULL ? slash + 1 : program;
-    if (has_argument(argc, argv, "--help"))
+    if (conf_has_argument(argc, argv, "--help"))
         conf_print_help(table, program);
-    else if (has_argument(argc, argv, "--version"))
+    else if (conf_has_argument(argc, argv, "--version"))
         printf("%s %s\n", program, BROKERAGE_VERSION);
     else
         return;

@@ -33,12 +33,14 @@ struct conf_setting {
     const char *what;     /* for --help: a phrase */
 };
 
-/* argv: [--config FILE] [--help | --version]; the last two print and exit(0) here. An empty value is wrong, not absent; a
+/* argv: [--config FILE] [--help | --version | --routes]; --help and --version print and exit(0) here. An empty value is wrong, not absent; a
  * secret's own name in the environment or the file is refused. `table` ends with a NULL name. ret_settings is the service's struct. */
 MUST_CHECK enum err conf_read(const struct conf_setting *table, int argc, char **argv, struct arena *arena,
                               void *ret_settings, struct buf *ret_complaints);
 /* Prints every setting with its default and meaning. */
 void conf_print_help(const struct conf_setting *table, const char *program);
+/* For --routes, which a program answers itself before it reads its settings. */
+bool conf_has_argument(int argc, char **argv, const char *name);
 /* The path that --config names, or NULL: for a process that keeps tables there (the gateway), in members whose names begin
  * with a lower-case letter; conf_read leaves those alone. Read it with conf_read_file. */
 const char *conf_file_of(int argc, char **argv);

@@ -133,6 +133,9 @@ enum http_stage {
     HTTP_WHOLE,           /* its body is there; the handler is next */
 };
 
+/* A line a route on standard output, "GET /api/v1/orders user": what --routes prints. */
+void http_routes_print(const struct http_route *routes);
+
 struct http_server_conf {
     const char *listen;        /* "127.0.0.1:8080" */
     const char *tls_cert_file; /* PEM, the chain after it; with its key: this server speaks HTTPS and nothing else */

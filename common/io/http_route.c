@@ -128,6 +128,13 @@ void route_table_free(struct route_table *t)
     mem_free(t);
 }
 
+void http_routes_print(const struct http_route *routes)
+{
+    static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin"};
+    for (const struct http_route *r = routes; r->path != NULL; r++)
+        printf("%s %s %s\n", http_method_name(r->method), r->path, WHO[r->who]);
+}
+
 static bool fits(const struct path *p, const struct str *segments, size_t count)
 {
     if (p->segment_count != count)

@@ -419,6 +419,10 @@ int service_main(const struct service_spec *spec, int argc, char **argv)
 {
     struct running r = {.service.spec = spec, .level = LOG_INFO};
     struct fault fault = {.err = ERR_OK};
+    if (conf_has_argument(argc, argv, "--routes")) {
+        http_routes_print(spec->routes);
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
     process_signals_block();
     arena_init(&r.arena);
     if (!read_settings(&r, spec, argc, argv))

@@ -3,8 +3,10 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
 import client
+import contract
 import house
 
 
@@ -12,6 +14,29 @@ def pytest_collection_modifyitems(items):
     """What stops processes comes late; what reads all logs comes last."""
     late = {"test_trouble.py": 1, "test_words.py": 2}
     items.sort(key=lambda item: late.get(item.path.name, 0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def judged():
+    """Every answer, whoever asked, goes past the contract."""
+    send = requests.Session.send
+
+    def send_and_judge(session, request, **kw):
+        answer = send(session, request, **kw)
+        if not kw.get("stream"):
+            contract.check_answer(answer)
+        return answer
+
+    requests.Session.send = send_and_judge
+    yield
+    requests.Session.send = send
+
+
+@pytest.fixture(autouse=True)
+def contract_kept(judged):
+    yield
+    wrong = contract.take_complaints()
+    assert not wrong, "the contract was not kept: " + "; ".join(wrong[:10])
 
 
 @pytest.fixture(scope="session", autouse=True)
