@@ -15,6 +15,7 @@ import requests.adapters
 import house
 
 API = "/api/v1"
+NO_BASE_PATH = ("/.", "/api/", "/docs", "/openapi.json", "/problems/")
 UNKNOWN_ID = "01890000-0000-7000-8000-000000000000"
 IBAN = "TR330006100519786457841326"
 _local = threading.local()
@@ -30,8 +31,8 @@ def http():
 
 def call(method, path, token=None, body=None, headers=None, base=None, data=None, query=None, timeout=15):
     """One request. `body` is sent as JSON; `data` as it is, for what must be wrong."""
-    if not path.startswith("/."):
-        path = API + path if not path.startswith("/api/") else path
+    if not path.startswith(NO_BASE_PATH):
+        path = API + path
     all_headers = {"Authorization": f"Bearer {token}"} if token else {}
     if body is not None:
         data = json.dumps(body).encode()
