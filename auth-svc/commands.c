@@ -128,8 +128,15 @@ static void tell_of_first_admin(const struct batch *b)
     }
 }
 
+/* Here at once; every other process hears it by the event. */
+static void refuse(void *arg, const struct session *s)
+{
+    token_session_revoke(arg, s->id, s->revoke_date / US_PER_S + 1 + TOKEN_LIFE_S + TOKEN_LEEWAY_S);
+}
+
 static void committed(struct batch *b)
 {
+    store_each_ended(b, refuse, ((struct service *)b->app)->verifier);
     store_each_opened(b, offer, ((struct service *)b->app)->waiters);
     tell_of_first_admin(b);
 }

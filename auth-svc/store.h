@@ -56,6 +56,8 @@ struct refresh_token *store_token(struct batch *b, const char *hash); /* NULL: t
 void store_touch_token(struct batch *b, struct refresh_token *t);
 void store_add_token(struct batch *b, struct uuid session_id, const char *hash);
 void store_add_trail(struct batch *b, struct trail_entry *e); /* see trail_add */
+/* After COMMIT: calls back for each session that the batch ended. */
+void store_each_ended(struct batch *b, void (*ended)(void *arg, const struct session *s), void *arg);
 /* After COMMIT: calls back for each user whose account was opened. */
 void store_each_opened(struct batch *b, void (*opened)(void *arg, const struct user *u), void *arg);
 

@@ -146,6 +146,15 @@ void store_load_sessions(struct batch *b)
 
 /* ---- a batch: what is decided on it ---- */
 
+/* Only live ones are loaded, so what has an end has it from this batch. */
+void store_each_ended(struct batch *b, void (*ended)(void *arg, const struct session *s), void *arg)
+{
+    for (const struct batch_user *u = store_state(b)->users; u; u = u->hh.next)
+        for (const struct batch_session *x = u->sessions; x; x = x->next)
+            if (x->session.revoke_date != 0)
+                ended(arg, &x->session);
+}
+
 void store_each_session(struct batch *b, int64_t customer_id, bool (*each)(void *arg, struct session *s), void *arg)
 {
     const struct batch_user *u = store_batch_user(b, customer_id);
