@@ -22,7 +22,6 @@
 #include "io/http_tls.h"
 
 enum {
-    THREADS_MAX = 64,
     CONNECTIONS_DEFAULT = 4096,
     CONNECTION_MEMORY = 32 * 1024, /* the library's pool; above 32 KiB every connection costs an mmap */
     INACTIVITY_S = 15,
@@ -68,6 +67,8 @@ struct conn {
 
 struct http_thread {
     struct http_server *server;
+    size_t index;
+    struct http_generation *generation; /* new calls' */
     struct loop *loop;
     struct MHD_Daemon *daemon;
     struct loop_watch watch; /* the daemon's epoll descriptor */
@@ -79,7 +80,7 @@ struct http_thread {
     struct gauge *active;
     struct buf line; /* the access log's scratch */
     struct loop_timer flush, shut_door;
-    struct loop_task quiesce, end;
+    struct loop_task quiesce, end, swap;
     bool ending;
 };
 
@@ -89,9 +90,11 @@ struct http_server {
     struct gauge *tls_not_after;
     int port;
     atomic_int in_flight, conns, listening, cut_off;
+    atomic_int swapping;                 /* threads that have not yet */
+    struct http_generation *generations; /* that somebody has, the newest first; under the mutex */
     atomic_bool draining;
     pthread_mutex_t mutex;  /* for the condition only */
-    pthread_cond_t quieter; /* while draining: a call or a connection ended */
+    pthread_cond_t quieter; /* while draining: a call or a connection ended. While swapping: a thread has swapped */
     struct http_thread *threads;
     int thread_count;
 };
@@ -224,6 +227,49 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         conn_open(arg, mhd, context);
     else if (*context != NULL)
         conn_close(*context);
+}
+
+/* ---- generations of routes ---- */
+
+/* The thread has no use for it any more, or its calls have. */
+static void leave_generation(struct http_thread *t, struct http_generation *g)
+{
+    struct http_server *s = t->server;
+    if (g == t->generation || g->calls[t->index] > 0 || atomic_fetch_sub(&g->threads, 1) > 1)
+        return;
+    pthread_mutex_lock(&s->mutex);
+    struct http_generation **at = &s->generations;
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
+    pthread_mutex_unlock(&s->mutex);
+    generation_free(g);
+}
+
+static void enter_call(struct http_thread *t, struct call *call)
+{
+    call->priv->generation = t->generation;
+    call->app = t->generation->app;
+    t->generation->calls[t->index]++;
+}
+
+static void leave_call(struct http_thread *t, struct http_generation *g)
+{
+    g->calls[t->index]--;
+    leave_generation(t, g);
+}
+
+static void on_swap(struct loop_task *task)
+{
+    struct http_thread *t = OWNER_OF(task, struct http_thread, swap);
+    struct http_server *s = t->server;
+    struct http_generation *before = t->generation;
+    pthread_mutex_lock(&s->mutex);
+    t->generation = s->generations;
+    atomic_fetch_sub(&s->swapping, 1);
+    pthread_cond_signal(&s->quieter);
+    pthread_mutex_unlock(&s->mutex);
+    leave_generation(t, before);
 }
 
 /* ---- answers ---- */
@@ -379,7 +425,7 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
     struct call_private *priv = call->priv;
     priv->shared = &t->server->shared;
     priv->thread = t;
-    call->app = t->server->shared.conf.app;
+    enter_call(t, call);
     size_t len = strlen(target), kept = len <= HTTP_TARGET_MAX ? len : HTTP_TARGET_MAX + 1;
     priv->conn = c;
     priv->target_at = target;
@@ -572,7 +618,9 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
     c->call = NULL;
     account_call(call, aborted, &t->line);
     flush_soon(t, now);
+    struct http_generation *generation = call->priv->generation;
     call_put_back(&t->calls, call);
+    leave_call(t, generation);
     conn_expect(c, STAGE_IDLE, now, t->server->shared.limits.idle_ms);
     count_in_flight(t, -1);
 }
@@ -681,12 +729,12 @@ static void *thread_main(void *arg)
     struct http_thread *t = arg;
     const struct http_server_conf *conf = &t->server->shared.conf;
     if (conf->thread_start != NULL)
-        t->local = conf->thread_start(conf->app, t->loop);
+        t->local = conf->thread_start(t->generation->app, t->loop);
     loop_run(t->loop);
     MHD_stop_daemon(t->daemon);
     t->daemon = NULL;
     if (conf->thread_stop != NULL)
-        conf->thread_stop(conf->app, t->local);
+        conf->thread_stop(t->generation->app, t->local);
     if (conf->log != NULL)
         log_flush(conf->log);
     return NULL;
@@ -941,15 +989,17 @@ static enum err threads_start(struct http_server *s, struct fault *fault)
 
 static enum err open_all(struct http_server *s, struct fault *fault)
 {
-    int fds[THREADS_MAX], opened = 0;
+    int fds[HTTP_THREADS_MAX], opened = 0;
     memset(fds, -1, sizeof fds);
-    enum err e = route_table_new(s->shared.conf.routes, &s->shared.routes, fault);
+    enum err e = generation_new(&s->shared.conf, &s->generations, fault);
     if (e == ERR_OK)
         e = tls_open(s, fault);
     if (e == ERR_OK)
         e = http_listen(s->shared.conf.listen, s->thread_count, fds, &s->port, fault);
     for (; e == ERR_OK && opened < s->thread_count; opened++) {
         s->threads[opened].server = s;
+        s->threads[opened].index = (size_t)opened;
+        s->threads[opened].generation = s->generations;
         s->threads[opened].active = active_gauge(s, opened);
         e = thread_open(&s->threads[opened], fds[opened], fault);
     }
@@ -961,8 +1011,9 @@ static enum err open_all(struct http_server *s, struct fault *fault)
 
 static enum err check_conf(const struct http_server_conf *conf, struct fault *fault)
 {
-    if (conf->threads < 1 || conf->threads > THREADS_MAX)
-        return fault_set(fault, ERR_CONF, "an HTTP server has 1 to %d threads, not %d", THREADS_MAX, conf->threads);
+    if (conf->threads < 1 || conf->threads > HTTP_THREADS_MAX)
+        return fault_set(fault, ERR_CONF, "an HTTP server has 1 to %d threads, not %d", HTTP_THREADS_MAX,
+                         conf->threads);
     if ((conf->tls_cert_file == NULL) != (conf->tls_key_file == NULL))
         return fault_set(fault, ERR_CONF, "HTTPS needs a certificate and its key, not one of them");
     for (const struct http_route *r = conf->routes; r->path != NULL; r++)
@@ -983,7 +1034,6 @@ enum err http_server_open_with(const struct http_server_conf *conf, const struct
     s->shared.limits = *limits;
     if (conf->connections_max == 0)
         s->shared.conf.connections_max = CONNECTIONS_DEFAULT;
-    s->shared.metrics = account_open(conf->metrics, conf->routes);
     s->thread_count = conf->threads;
     atomic_store(&s->listening, conf->threads);
     s->threads = mem_alloc((size_t)conf->threads * sizeof *s->threads);
@@ -1014,13 +1064,43 @@ void http_server_close(struct http_server *s)
     (void)http_server_drain(s, 0);
     for (int i = 0; i < s->thread_count; i++)
         thread_close(&s->threads[i]);
-    route_table_free(s->shared.routes);
-    account_close(s->shared.metrics);
+    for (struct http_generation *g = s->generations, *next; g != NULL; g = next) {
+        next = g->next;
+        generation_free(g);
+    }
     http_tls_close(s->tls);
     pthread_cond_destroy(&s->quieter);
     pthread_mutex_destroy(&s->mutex);
     mem_free(s->threads);
     mem_free(s);
+}
+
+enum err http_server_swap(struct http_server *s, const struct http_route *routes, void *app,
+                          void (*released)(void *app), struct fault *fault)
+{
+    struct http_server_conf conf = s->shared.conf;
+    struct http_generation *g = NULL;
+    conf.routes = routes;
+    conf.app = app;
+    if (atomic_load(&s->draining))
+        return fault_set(fault, ERR_BUSY, "the server is ending");
+    enum err e = check_conf(&conf, fault);
+    if (e == ERR_OK)
+        e = generation_new(&conf, &g, fault);
+    if (e != ERR_OK)
+        return e;
+    g->released = released;
+    pthread_mutex_lock(&s->mutex);
+    g->next = s->generations;
+    s->generations = g;
+    atomic_store(&s->swapping, s->thread_count);
+    pthread_mutex_unlock(&s->mutex);
+    post_to_all(s, offsetof(struct http_thread, swap), on_swap);
+    pthread_mutex_lock(&s->mutex);
+    while (atomic_load(&s->swapping) > 0)
+        pthread_cond_wait(&s->quieter, &s->mutex);
+    pthread_mutex_unlock(&s->mutex);
+    return ERR_OK;
 }
 
 int http_server_port(const struct http_server *s)

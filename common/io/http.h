@@ -169,6 +169,11 @@ void http_server_close(struct http_server *s);
 /* Reads the certificate and key again, for connections made from now on; any thread. What is wrong with them leaves the ones
  * before. ERR_OK, too, when it speaks plain HTTP. */
 MUST_CHECK enum err http_server_reload_tls(struct http_server *s, struct fault *fault);
+/* From its return on, new calls go by `routes` and have `app`; calls under way end with what they began with. `released` is called
+ * for the `app` given here when no call has it any more: on a loop's thread, or by http_server_close. From the thread that opened
+ * the server. ERR_BUG: a route is wrong; nothing has changed. */
+MUST_CHECK enum err http_server_swap(struct http_server *s, const struct http_route *routes, void *app,
+                                     void (*released)(void *app), struct fault *fault);
 int http_server_port(const struct http_server *s); /* the bound port; for tests that listen on :0 */
 void *call_local(struct call *call);
 int http_calls_in_flight(struct http_server *s);

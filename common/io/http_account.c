@@ -85,7 +85,7 @@ static int class_index(int status)
 
 static void count(const struct call *call, int status, mono_ns_t took)
 {
-    struct http_metrics *m = call->priv->shared->metrics;
+    struct http_metrics *m = call->priv->generation->metrics;
     if (m == NULL)
         return;
     struct route_metrics *r = &m->by_route[call->route == NULL ? m->count : (size_t)(call->route - m->routes)];

@@ -25,7 +25,7 @@ static struct str known(const struct call *call, enum http_known k)
 static enum err ask_route(struct call *call)
 {
     struct route_match match;
-    enum err e = route_find(call->priv->shared->routes, call->method, call->path, &match);
+    enum err e = route_find(call->priv->generation->table, call->method, call->path, &match);
     call->priv->allow = match.allow;
     call->route = match.route;
     for (size_t i = 0; i < match.param_count; i++)

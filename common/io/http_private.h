@@ -1,7 +1,7 @@
 /* http_private.h — what the parts of the HTTP server tell each other; nobody else includes it but their tests.
  *
  * For     http.c (connections, threads, the only user of libmicrohttpd), http_frame.c (what happens around a handler),
- *         http_problem.c (error bodies), http_account.c (access log and metrics), http_call.c, http_listen.c.
+ *         http_problem.c (error bodies), http_account.c (access log and metrics), http_call.c, http_generation.c, http_listen.c.
  * Owns    see http.h.
  * Threads a call belongs to its loop's thread, or while deferred to whoever will finish it.
  */
@@ -34,12 +34,22 @@ MUST_CHECK enum err http_server_open_with(const struct http_server_conf *conf, c
                                           struct http_server **ret, struct fault *fault);
 
 /* What all threads of a server read and none writes. */
-struct http_metrics;
 struct http_shared {
-    struct http_server_conf conf;
-    struct route_table *routes;
-    struct http_metrics *metrics; /* NULL when conf.metrics is */
+    struct http_server_conf conf; /* routes and app: of the first generation */
     struct http_limits limits;
+};
+
+/* Routes, and what goes with them, between two swaps. A call belongs to the one that it began in. */
+enum { HTTP_THREADS_MAX = 64 };
+struct http_metrics;
+struct http_generation {
+    struct route_table *table;
+    struct http_metrics *metrics; /* NULL when conf.metrics is */
+    void *app;
+    void (*released)(void *app); /* when no call has it any more; may be NULL */
+    atomic_int threads;          /* that have it, or calls of it */
+    int calls[HTTP_THREADS_MAX]; /* under way; each thread's own number */
+    struct http_generation *next;
 };
 
 enum call_state {
@@ -53,6 +63,7 @@ struct conn;
 struct http_thread;
 struct call_private {
     const struct http_shared *shared;
+    struct http_generation *generation;
     struct http_thread *thread;
     struct conn *conn;
     struct call *prev, *next; /* among the thread's calls under way, or in its free list */
@@ -92,6 +103,13 @@ void call_pool_done(struct call_pool *pool);
 /* So many sockets that listen on one address; the kernel shares the connections out among them. On failure those that
  * were opened are in ret_fds all the same. */
 MUST_CHECK enum err http_listen(const char *listen_text, int count, int *ret_fds, int *ret_port, struct fault *fault);
+
+/* ---- http_generation.c ---- */
+
+/* Of conf's routes and app. ERR_BUG: as route_table_new. */
+MUST_CHECK enum err generation_new(const struct http_server_conf *conf, struct http_generation **ret,
+                                   struct fault *fault);
+void generation_free(struct http_generation *g); /* calls released */
 
 /* ---- http_frame.c ---- */
 

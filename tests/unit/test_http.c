@@ -1403,6 +1403,140 @@ static void ipv6_is_spoken_too(void **state)
     rig_close(&rig);
 }
 
+/* ---- other routes while it runs ---- */
+
+enum { SWAPS = 200, SWAP_CLIENTS = 4 };
+
+struct age {
+    int number;
+    atomic_int released;
+};
+
+static enum err which(struct call *call)
+{
+    const struct age *age = call->app;
+    assert_int_equal(atomic_load(&age->released), 0);
+    buf_printf(&call->out, "{\"age\":%d}", age->number);
+    call_reply(call, 200);
+    return ERR_OK;
+}
+
+static const struct http_route YOUNGER[] = {
+    {HTTP_GET, "/age", WHO_ANYONE, which, 0},
+    {HTTP_GET, "/later", WHO_ANYONE, later, 0},
+    {.path = NULL},
+};
+
+static void release_age(void *app)
+{
+    struct age *age = app;
+    atomic_fetch_add(&age->released, 1);
+}
+
+static void swap(struct rig *r, struct age *age)
+{
+    struct fault fault;
+    if (http_server_swap(r->server, YOUNGER, age, release_age, &fault) != ERR_OK)
+        fail_msg("%s", fault.why);
+}
+
+static void new_calls_go_by_the_new_routes_and_old_ones_end_with_theirs(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct age first = {.number = 1}, second = {.number = 2};
+    struct client waiting, c;
+    rig_open(&rig);
+    struct reply r = ask(&c, rig.port, "GET /hello HTTP/1.1\r\n" HOST END);
+    assert_int_equal(r.status, 200);
+    swap(&rig, &first);
+    say(&c, "GET /hello HTTP/1.1\r\n" HOST END); /* on a connection that is older */
+    assert_int_equal(hear(&c).status, 404);
+    say(&c, "GET /age HTTP/1.1\r\n" HOST END);
+    r = hear(&c);
+    assert_true(body_has(&r, "{\"age\":1}"));
+
+    finisher_set(true, ERR_OK, false);
+    client_open(&waiting, rig.port);
+    say(&waiting, "GET /later HTTP/1.1\r\n" HOST END);
+    finisher_await(1);
+    swap(&rig, &second);
+    say(&c, "GET /age HTTP/1.1\r\n" HOST END);
+    r = hear(&c);
+    assert_true(body_has(&r, "{\"age\":2}"));
+    assert_int_equal(atomic_load(&first.released), 0); /* a call has it */
+    finisher_set(false, ERR_OK, false);
+    assert_int_equal(hear(&waiting).status, 201);
+    say(&waiting, "GET /age HTTP/1.1\r\n" HOST END); /* by its answer, the thread has left the call before */
+    assert_int_equal(hear(&waiting).status, 200);
+    assert_int_equal(atomic_load(&first.released), 1);
+    assert_int_equal(atomic_load(&second.released), 0);
+    client_close(&waiting);
+    client_close(&c);
+    rig_close(&rig);
+    assert_int_equal(atomic_load(&second.released), 1);
+}
+
+static void wrong_routes_change_nothing(void **state)
+{
+    (void)state;
+    static const struct http_route TWICE[] = {
+        {HTTP_GET, "/a", WHO_ANYONE, hello, 0}, {HTTP_GET, "/a", WHO_ANYONE, hello, 0}, {.path = NULL}};
+    struct rig rig;
+    struct client c;
+    struct fault fault;
+    rig_open(&rig);
+    assert_int_equal(http_server_swap(rig.server, TWICE, NULL, release_age, &fault), ERR_BUG);
+    assert_int_equal(http_server_swap(rig.server, GUARDED, NULL, release_age, &fault), ERR_BUG); /* nobody verifies */
+    assert_int_equal(ask(&c, rig.port, "GET /hello HTTP/1.1\r\n" HOST END).status, 200);
+    client_close(&c);
+    rig_close(&rig);
+}
+
+struct asker {
+    pthread_t id;
+    int port;
+    atomic_bool *ended;
+};
+
+static void *ask_on(void *arg)
+{
+    struct asker *a = arg;
+    struct client c;
+    client_open(&c, a->port);
+    while (!atomic_load(a->ended)) {
+        say(&c, "GET /age HTTP/1.1\r\n" HOST END);
+        assert_int_equal(hear(&c).status, 200);
+    }
+    client_close(&c);
+    return NULL;
+}
+
+static void routes_are_swapped_under_load_and_each_age_is_released_once(void **state)
+{
+    (void)state;
+    static struct age ages[SWAPS];
+    struct asker askers[SWAP_CLIENTS];
+    atomic_bool ended = false;
+    struct rig rig;
+    rig_open(&rig);
+    swap(&rig, &ages[0]);
+    for (size_t i = 0; i < SWAP_CLIENTS; i++) {
+        askers[i] = (struct asker){.port = rig.port, .ended = &ended};
+        assert_int_equal(pthread_create(&askers[i].id, NULL, ask_on, &askers[i]), 0);
+    }
+    for (size_t i = 1; i < SWAPS; i++) {
+        ages[i].number = (int)i;
+        swap(&rig, &ages[i]);
+    }
+    atomic_store(&ended, true);
+    for (size_t i = 0; i < SWAP_CLIENTS; i++)
+        pthread_join(askers[i].id, NULL);
+    rig_close(&rig);
+    for (size_t i = 0; i < SWAPS; i++)
+        assert_int_equal(atomic_load(&ages[i].released), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1436,6 +1570,9 @@ int main(void)
         cmocka_unit_test(draining_under_load_fails_no_request),
         cmocka_unit_test(calls_that_do_not_end_in_time_are_cut_off_and_may_still_be_finished),
         cmocka_unit_test(cutting_off_and_finishing_may_meet),
+        cmocka_unit_test(new_calls_go_by_the_new_routes_and_old_ones_end_with_theirs),
+        cmocka_unit_test(wrong_routes_change_nothing),
+        cmocka_unit_test(routes_are_swapped_under_load_and_each_age_is_released_once),
     };
     return cmocka_run_group_tests(tests, finisher_start, finisher_stop);
 }
