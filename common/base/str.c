@@ -9,7 +9,8 @@ struct str str_of(const char *s)
 
 bool str_eq(struct str a, const char *b)
 {
-    return a.len == strlen(b) && memcmp(a.data, b, a.len) == 0;
+    size_t len = strlen(b);
+    return a.len == len && (len == 0 || memcmp(a.data, b, len) == 0); /* the empty piece may have no data */
 }
 
 /* ASCII only and free of the locale: names on the wire are ASCII, and a Turkish locale has its own idea of 'I'. */

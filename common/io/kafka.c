@@ -193,6 +193,15 @@ struct survey {
     const char *unready; /* one that is there, but not yet whole */
 };
 
+/* A name that was given twice is one topic: the broker makes neither of two in one call. */
+static bool is_absent(const struct survey *s, const char *name)
+{
+    for (size_t i = 0; i < s->absent_count; i++)
+        if (strcmp(s->absent[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
 static enum err topics_survey(struct kafka_handle *h, const struct kafka_topic_spec *topics, size_t count,
                               mono_ns_t deadline, struct survey *ret, struct fault *fault)
 {
@@ -204,9 +213,9 @@ static enum err topics_survey(struct kafka_handle *h, const struct kafka_topic_s
     *ret = (struct survey){0};
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_metadata_topic_t *t = topic_find(md, topics[i].name);
-        if (t == NULL)
+        if (t == NULL && !is_absent(ret, topics[i].name))
             ret->absent[ret->absent_count++] = &topics[i];
-        else if (!topic_is_ready(t))
+        else if (t != NULL && !topic_is_ready(t))
             ret->unready = topics[i].name;
     }
     rd_kafka_metadata_destroy(md);
@@ -225,8 +234,8 @@ static rd_kafka_NewTopic_t *new_topic(const struct kafka_topic_spec *spec)
     return t;
 }
 
-/* Keeps what the broker refused: the next survey tells whether it matters. */
-static void refusals_note(struct kafka_handle *h, rd_kafka_event_t *event)
+/* Keeps what the broker refused: the next survey tells whether it matters. That another made the topic first is no refusal. */
+static void refusals_note(char refused[KAFKA_WHY_MAX], rd_kafka_event_t *event)
 {
     size_t count = 0;
     const rd_kafka_CreateTopics_result_t *result = event != NULL ? rd_kafka_event_CreateTopics_result(event) : NULL;
@@ -234,12 +243,13 @@ static void refusals_note(struct kafka_handle *h, rd_kafka_event_t *event)
                                                             : NULL;
     for (size_t i = 0; i < count; i++) {
         const char *why = rd_kafka_topic_result_error_string(topics[i]);
-        if (why != NULL)
-            snprintf(h->why, sizeof h->why, "%s", why);
+        if (why != NULL && rd_kafka_topic_result_error(topics[i]) != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+            snprintf(refused, KAFKA_WHY_MAX, "%s", why);
     }
 }
 
-static void topics_create(struct kafka_handle *h, const struct survey *s, mono_ns_t deadline)
+static void topics_create(struct kafka_handle *h, const struct survey *s, mono_ns_t deadline,
+                          char refused[KAFKA_WHY_MAX])
 {
     rd_kafka_NewTopic_t *list[TOPICS_MAX];
     char why[KAFKA_WHY_MAX];
@@ -253,7 +263,7 @@ static void topics_create(struct kafka_handle *h, const struct survey *s, mono_n
 
     rd_kafka_CreateTopics(h->rk, list, s->absent_count, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, left_ms);
-    refusals_note(h, event);
+    refusals_note(refused, event);
 
     rd_kafka_event_destroy(event);
     rd_kafka_AdminOptions_destroy(options);
@@ -266,6 +276,7 @@ static enum err topics_make(struct kafka_handle *h, const struct kafka_topic_spe
                             mono_ns_t deadline, struct fault *fault)
 {
     struct survey s;
+    char refused[KAFKA_WHY_MAX] = "";
     for (;;) {
         enum err e = topics_survey(h, topics, count, deadline, &s, fault);
         if (e != ERR_OK || (s.absent_count == 0 && s.unready == NULL))
@@ -273,11 +284,11 @@ static enum err topics_make(struct kafka_handle *h, const struct kafka_topic_spe
         if (kafka_left_ms(deadline) == 0)
             break;
         if (s.absent_count > 0)
-            topics_create(h, &s, deadline);
+            topics_create(h, &s, deadline, refused);
         rd_kafka_poll(h->rk, KAFKA_PAUSE_MS);
     }
     const char *name = s.absent_count > 0 ? s.absent[0]->name : s.unready;
-    return fault_set(fault, ERR_KAFKA, "topic \"%s\" is not ready%s%s", name, h->why[0] != '\0' ? ": " : "", h->why);
+    return fault_set(fault, ERR_KAFKA, "topic \"%s\" is not ready%s%s", name, refused[0] != '\0' ? ": " : "", refused);
 }
 
 enum err kafka_topics_ensure(const struct kafka_conf *conf, const struct kafka_topic_spec *topics, size_t count,

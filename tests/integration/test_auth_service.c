@@ -495,6 +495,20 @@ static const struct planted PLANTED[] = {
      "create_date, update_date) VALUES (8, 'name8', 'N', 'ADMIN', 'DISABLED', '$argon2id$v=19$m=1,t=1,p=1$AAAA$AAAA', "
      "true, now(), now())",
      "2"},
+    {"auth_disabled_users_are_logged_out",
+     "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
+     "update_date) VALUES (7, 'name7', 'N', 'CUSTOMER', 'DISABLED', '$argon2id$v=19$m=1,t=1,p=1$AAAA$AAAA', true, "
+     "now(), now()); INSERT INTO session (id, customer_id, peer, create_date, refresh_date, idle_date, expire_date) "
+     "SELECT ('01890000-0000-7000-8000-0000000000' || lpad(to_hex(s), 2, '0'))::uuid, 7, '::1', now(), now(), now() + "
+     "interval '1 h', now() + interval '1 h' FROM generate_series(1, 1) s",
+     "01890000-0000-7000-8000-000000000001 7"},
+    {"auth_sessions_are_few",
+     "INSERT INTO app_user (customer_id, username, full_name, role, status, password_hash, opened, create_date, "
+     "update_date) VALUES (7, 'name7', 'N', 'CUSTOMER', 'ACTIVE', '$argon2id$v=19$m=1,t=1,p=1$AAAA$AAAA', true, now(), "
+     "now()); INSERT INTO session (id, customer_id, peer, create_date, refresh_date, idle_date, expire_date) SELECT "
+     "('01890000-0000-7000-8000-0000000000' || lpad(to_hex(s), 2, '0'))::uuid, 7, '::1', now(), now(), now() + "
+     "interval '1 h', now() + interval '1 h' FROM generate_series(1, 65) s",
+     "7 65"},
     {NULL, NULL, NULL},
 };
 

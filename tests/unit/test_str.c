@@ -272,6 +272,8 @@ static void comparing_looks_at_the_whole_piece(void **state)
     assert_false(str_eq(STR("TRY\0"), "TRY"));
     assert_false(str_eq(STR("TRY"), "try"));
     assert_true(str_eq(str_of(NULL), ""));
+    assert_true(str_eq((struct str){NULL, 0}, ""));
+    assert_false(str_eq((struct str){NULL, 0}, "x"));
 
     assert_true(str_eq_nocase(STR("Content-TYPE"), "content-type"));
     assert_false(str_eq_nocase(STR("content-typ"), "content-type"));
