@@ -13,7 +13,13 @@
 
 /* From SIGTERM on: requests; what hangs then (a name that is being looked up); and for Kafka, of main's end. */
 enum { DRAIN_MS = 8500, END_MS = 9500, KAFKA_END_MS = 500 };
-enum { TOKENS_REMEMBERED = 4096, CLIENTS_MAX = 4096, PER_ADDRESS_MAX = 256 };
+enum {
+    TOKENS_REMEMBERED = 4096,
+    CLIENTS_MAX = 4096,
+    CLIENT_REQUESTS_MAX = 1000,
+    PER_ADDRESS_MAX = 256,
+    INSTANCES_AT_ONCE = 16
+};
 
 struct gateway {
     struct arena arena;
@@ -134,6 +140,7 @@ static enum err open_server(struct gateway *g, struct fault *fault)
         .access_log = g->conf.log_level <= LOG_INFO,
         .trusted_proxies = &g->conf.trusted_proxies,
         .connections_max = CLIENTS_MAX,
+        .requests_max = CLIENT_REQUESTS_MAX,
         .admit = g->conf.limits ? admission_ask : NULL,
         .per_ip_max = g->conf.limits ? PER_ADDRESS_MAX : 0,
         .thread_start = proxy_thread_start,
@@ -189,7 +196,9 @@ static enum err run(struct gateway *g, struct fault *fault)
         .on_hangup = on_hangup,
         .arg = g,
     };
-    enum err e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);
+    enum err e = process_reserve_files(CLIENTS_MAX + INSTANCES_AT_ONCE * (int)g->conf.in_flight_max, fault);
+    if (e == ERR_OK)
+        e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);
     if (e == ERR_OK)
         e = open_revocations(g, fault);
     if (e == ERR_OK)

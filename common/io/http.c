@@ -39,7 +39,7 @@ enum {
 
 const struct http_limits HTTP_LIMITS = {
     .header_ms = 5000,
-    .body_ms = 10000,
+    .body_ms = 5000,
     .idle_ms = 15000,
     .answer_ms = 30000,
     .linger_ms = 300,
@@ -61,6 +61,7 @@ struct conn {
     bool gone_watched;
     bool cut_off;          /* its call was: it still gets an answer */
     bool shut;             /* we gave it up: what the library still reads from it is not acted upon */
+    int served;            /* answers */
     struct tls_pair *pair; /* the certificate that it was shown */
     char peer[sizeof((struct call *)0)->peer];
 };
@@ -310,6 +311,9 @@ static enum MHD_Result answer(struct conn *c)
 {
     struct call *call = c->call;
     struct header common[COMMON_HEADERS_MAX];
+    int requests_max = c->thread->server->shared.conf.requests_max;
+    c->served++;
+    call->close = call->close || c->served == requests_max;
     if (call->status == 204)
         buf_reset(&call->out);
     struct MHD_Response *response = MHD_create_response_from_buffer(call->out.len, call->out.data,
@@ -542,6 +546,7 @@ static enum MHD_Result on_body(struct conn *c, const char *data, size_t *size)
         return MHD_NO;
     }
     buf_append(body, data, *size);
+    c->deadline += (mono_ns_t)*size * NS_PER_S / HTTP_BODY_RATE;
     *size = 0;
     return MHD_YES;
 }

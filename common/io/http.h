@@ -151,7 +151,8 @@ struct http_server_conf {
     const struct networks *trusted_proxies; /* whose X-Forwarded-For is believed; NULL: nobody's */
     int connections_max;                    /* a process, shared evenly by the threads; 0: 4096 */
     enum err (*admit)(struct call *call, enum http_stage stage); /* may refuse with an error; NULL: nobody is asked */
-    int per_ip_max; /* connections of one address on each thread; 0: no cap (LIMITS=off) */
+    int requests_max; /* on one connection, which is then closed; 0: no cap */
+    int per_ip_max;   /* connections of one address on each thread; 0: no cap (LIMITS=off) */
     /* Runs on each loop's thread when it starts and ends; *ret_local is what call_local() gives there. May be NULL. */
     void *(*thread_start)(void *app, struct loop *loop);
     void (*thread_stop)(void *app, void *local);

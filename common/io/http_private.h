@@ -19,12 +19,13 @@ enum {
     HTTP_DEADLINE_MAX_MS = 5000,  /* a request's, from its first line */
     HTTP_DEADLINE_SPARE_MS = 500, /* of it, what a waiting write leaves for the answer */
     HTTP_WAIT_MAX_MS = 3000,
+    HTTP_BODY_RATE = 1024, /* bytes a second that a client must keep up on average */
 };
 
 /* How long a client may take. Tests shorten them. */
 struct http_limits {
     int header_ms; /* from accept, or from a later request's first line, to the head's end */
-    int body_ms;   /* from there to the body's end: 64 KiB at a modem's speed */
+    int body_ms;   /* from there to the body's end, and a second more for each HTTP_BODY_RATE bytes that have come */
     int idle_ms;   /* from an answer's end to the next request's first line */
     int answer_ms; /* to fetch an answer */
     int linger_ms; /* when draining: how long idle connections may still send a last request */

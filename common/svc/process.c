@@ -4,10 +4,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, STATE_TEXT_MAX = 160, OPERATOR_CONNECTIONS_MAX = 64 };
+enum { TICK_MS = 1000, STATE_TEXT_MAX = 160, OPERATOR_CONNECTIONS_MAX = 64, FILES_OF_OTHERS = 512 };
 
 enum stage { STAGE_STARTING, STAGE_RUNNING, STAGE_STOPPING };
 
@@ -32,6 +33,21 @@ void process_signals_block(void)
     signals_of(&set);
     sigaddset(&set, SIGPIPE); /* a peer that went away is an error of the write, not our end */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Accepting without a descriptor left would spin: better not to start. */
+enum err process_reserve_files(int count, struct fault *fault)
+{
+    struct rlimit limit;
+    rlim_t needed = (rlim_t)count + FILES_OF_OTHERS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= needed)
+        return ERR_OK;
+    limit.rlim_cur = needed;
+    if (limit.rlim_max < needed || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return fault_set(fault, ERR_CONF,
+                         "%llu files must be open at once, and the limit is %llu: raise it (ulimit -Hn)",
+                         (unsigned long long)needed, (unsigned long long)limit.rlim_max);
+    return ERR_OK;
 }
 
 /* ---- the operator port ---- */

@@ -27,6 +27,8 @@ struct process_conf {
     void *arg;
 };
 struct process;
+/* Sees to it that so many descriptors, and some for logs, Kafka and the like, may be open at once; ERR_CONF: the hard limit is below. */
+MUST_CHECK enum err process_reserve_files(int count, struct fault *fault);
 /* Blocks SIGTERM, SIGINT, SIGHUP, SIGPIPE in all threads made later: call before any thread starts. */
 void process_signals_block(void);
 /* Starts the operator server: /livez 200, and /readyz and /metrics 503 until process_started. */

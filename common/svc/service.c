@@ -8,6 +8,7 @@
 
 enum {
     TOKENS_REMEMBERED = 4096,
+    CLIENTS_MAX = 4096,
     OWNER_CONNECT_TIMEOUT_MS = 2000,
     WAIT_FIRST_MS = 100,
     WAIT_MAX_MS = 1000,
@@ -331,6 +332,7 @@ static enum err open_http(struct running *r, struct fault *fault)
         .access_log = r->level == LOG_DEBUG, /* the gateway has the line of each request */
         .trust_request_id = true,
         .trusted_proxies = &r->trusted_proxies,
+        .connections_max = CLIENTS_MAX,
         .per_ip_max = 0, /* all calls come from the gateways */
     };
     return http_server_open(&conf, &s->server, fault);
@@ -397,7 +399,9 @@ static void stop(struct running *r)
 static enum err run(struct running *r, struct fault *fault)
 {
     bool told_to_stop = false;
-    enum err e = open_process(r, fault);
+    enum err e = process_reserve_files(CLIENTS_MAX, fault);
+    if (e == ERR_OK)
+        e = open_process(r, fault);
     if (e == ERR_OK)
         e = migrate(r, &told_to_stop, fault);
     if (e != ERR_OK || told_to_stop)
