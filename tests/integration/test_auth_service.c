@@ -358,7 +358,7 @@ static void logging_out_ends_this_session_and_no_other(void **state)
     struct world *w = *state;
     struct tokens here = log_in(w), there = log_in(w);
     assert_int_equal(ask(w, here.access, "POST", PATH "/logout", NULL), 204);
-    assert_int_equal(ask(w, here.access, "POST", PATH "/logout", NULL), 204); /* it is so already */
+    assert_int_equal(ask(w, here.access, "POST", PATH "/logout", NULL), 401); /* at once: he is out */
     assert_int_equal(refresh(w, here.refresh).status, 401);
     assert_int_equal(refresh(w, there.refresh).status, 200);
     assert_int_equal(told(w, "logout"), 1);
@@ -376,7 +376,7 @@ static void a_session_is_ended_by_whose_it_is_and_by_nobody_else(void **state)
     assert_int_equal(ask(w, other.access, "DELETE", path, NULL), 404);
     assert_int_equal(ask(w, other.access, "DELETE", PATH "/sessions/none", NULL), 404);
     assert_int_equal(ask(w, his.access, "DELETE", path, NULL), 204);
-    assert_int_equal(ask(w, his.access, "DELETE", path, NULL), 404);
+    assert_int_equal(ask(w, his.access, "DELETE", path, NULL), 401); /* it was this very one */
     assert_int_equal(refresh(w, his.refresh).status, 401);
     assert_int_equal(refresh(w, other.refresh).status, 200);
 }
