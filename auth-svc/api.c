@@ -305,13 +305,15 @@ static enum err work_login(struct call *call)
 
 static enum err check_password(struct call *call)
 {
-    return hashers_submit(api_auth(call)->hashers, call, work_login);
+    const struct login *l = call->state;
+    return api_try_password(call, &l->cmd.guard, l->user ? l->user->customer_id : 0, work_login);
 }
 
 static enum err query_login(struct call *call, struct db *db)
 {
     struct login *l = call->state;
-    return store_read_login(db, &call->arena, l->username, &l->user, &call->fault);
+    enum err e = store_read_login(db, &call->arena, l->username, &l->user, &call->fault);
+    return e == ERR_OK ? api_guard(call, db, l->username, l->user, &l->cmd.guard) : e;
 }
 
 static enum err on_login(struct call *call)

@@ -23,6 +23,7 @@ waiters_reread api_reread;
 /* The lane's answers. */
 void api_answer_register(struct lane_item *it);
 void api_answer_login(struct lane_item *it);
+void api_answer_try_password(struct lane_item *it);
 void api_answer_login_failed(struct lane_item *it);
 void api_answer_refresh(struct lane_item *it);
 void api_answer_done(struct lane_item *it); /* 204 */

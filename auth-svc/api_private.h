@@ -29,6 +29,12 @@ MUST_CHECK enum err api_sign(struct call *call, const struct user *u, struct uui
 /* What POST /auth/login and /auth/refresh answer. */
 void api_reply_tokens(struct call *call, const struct token_claims *claims, const char *access_token,
                       const char *refresh_token);
+/* Which buckets an attempt at this name's password falls into (u: NULL for nobody's); a reader's step. */
+MUST_CHECK enum err api_guard(struct call *call, struct db *db, const char *username, const struct user *u,
+                              struct guard_keys *ret);
+/* Counts the attempt, and goes on with `then` on a hasher's thread; or answers 429. After ERR_OK the call is somebody else's. */
+MUST_CHECK enum err api_try_password(struct call *call, const struct guard_keys *guard, int64_t customer_id,
+                                     http_handler *then);
 /* Writes a failure down and then answers it: for a deferred call. customer_id 0: nobody we know. */
 MUST_CHECK enum err api_login_failed(struct call *call, enum trail_type type, int64_t customer_id);
 

@@ -214,6 +214,7 @@ enum err api_on_end_session(struct call *call)
 struct password_call {
     const char *current, *new;
     struct user *user;
+    struct guard_keys guard;
     struct change_password cmd;
 };
 static const struct field PASSWORD_FIELDS[] = {
@@ -243,7 +244,8 @@ static enum err work_password(struct call *call)
         e = password_hash(api_auth(call)->cost, p->new, hash, &call->fault);
     if (e != ERR_OK)
         return e;
-    p->cmd = (struct change_password){.customer_id = p->user->customer_id,
+    p->cmd = (struct change_password){.guard = p->guard,
+                                      .customer_id = p->user->customer_id,
                                       .keep = call->claims.sid,
                                       .password_version = p->user->password_version,
                                       .new_hash = arena_strdup(&call->arena, hash)};
@@ -256,7 +258,7 @@ static enum err check_current_password(struct call *call)
     const char *complaint = password_complaint(p->new, p->user->username);
     if (complaint != NULL)
         return field_error_add(&call->errors, "/newPassword", "%s", complaint);
-    return hashers_submit(api_auth(call)->hashers, call, work_password);
+    return api_try_password(call, &p->guard, p->user->customer_id, work_password);
 }
 
 static enum err query_password(struct call *call, struct db *db)
@@ -265,7 +267,7 @@ static enum err query_password(struct call *call, struct db *db)
     enum err e = store_read_password(db, &call->arena, call->claims.customer_id, &p->user, &call->fault);
     if (e == ERR_OK && p->user == NULL)
         return fault_set(&call->fault, ERR_UNAUTHENTICATED, "the token's user is not known here");
-    return e;
+    return e == ERR_OK ? api_guard(call, db, p->user->username, p->user, &p->guard) : e;
 }
 
 enum err api_on_password(struct call *call)

@@ -43,6 +43,7 @@ void auth_measure(void *app, struct db *db)
 {
     struct auth *a = auth_of(app);
     struct user_measures m;
+    store_prune_buckets(db);
     if (!store_measure(db, &m))
         return;
     gauge_set(a->unopened, (double)m.unopened);

@@ -55,7 +55,9 @@ static void decide_first_admin(struct batch *b, struct lane_item *it)
 
 static void want_login(struct batch *b, struct lane_item *it)
 {
-    store_want_sessions(b, ((const struct begin_session *)it->args)->session.customer_id);
+    const struct begin_session *cmd = it->args;
+    store_want_sessions(b, cmd->session.customer_id);
+    guard_want(b, &cmd->guard);
 }
 
 static void rehash(struct batch *b, struct lane_item *it, struct user *u, const char *better_hash)
@@ -75,6 +77,7 @@ static void decide_login(struct batch *b, struct lane_item *it)
         it->err = fault_set(&it->fault, ERR_BAD_CREDENTIALS, API_BAD_CREDENTIALS);
         return;
     }
+    guard_passed(b, &cmd->guard);
     const char *himself = trail_actor(b->arena, u->role, u->customer_id);
     sessions_begin(b, it, &cmd->session, cmd->refresh_hash, himself);
     trail_add(

@@ -8,6 +8,8 @@
 #ifndef AUTH_SVC_COMMANDS_H
 #define AUTH_SVC_COMMANDS_H
 
+#include "guard.h"
+#include "io/http.h"
 #include "session.h"
 #include "svc/lane.h"
 #include "trail.h"
@@ -21,7 +23,23 @@ extern const struct lane_verb AUTH_REGISTER;
 /* The same without a call: makes him an admin, unless there is one. */
 extern const struct lane_verb AUTH_FIRST_ADMIN;
 
+/* The buckets of an attempt, by kind; NULL: that kind is not asked. */
+struct guard_keys {
+    const char *of[GUARD_KINDS];
+};
+struct try_password {
+    struct guard_keys guard;
+    int64_t customer_id; /* whose password; 0: nobody's we know */
+    http_handler *then;  /* a hasher's work, once the attempt is counted */
+};
+/* Before a password is looked at. args: a struct try_password. ERR_RATE_LIMITED: not now. */
+extern const struct lane_verb AUTH_TRY_PASSWORD;
+/* For the command that follows a right password: in `want`; in `decide`. */
+void guard_want(struct batch *b, const struct guard_keys *keys);
+void guard_passed(struct batch *b, const struct guard_keys *keys);
+
 struct begin_session {
+    struct guard_keys guard;
     struct session session; /* its dates are set by the lane */
     const char *refresh_hash;
     enum token_role role;     /* in the access token that was signed for it */
@@ -65,6 +83,7 @@ struct end_sessions {
 extern const struct lane_verb AUTH_END_SESSIONS;
 
 struct change_password {
+    struct guard_keys guard;
     int64_t customer_id;
     struct uuid keep;         /* the session that asks; all others end */
     int64_t password_version; /* of the current one that was right */

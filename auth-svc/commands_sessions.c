@@ -89,7 +89,9 @@ static void decide_end_sessions(struct batch *b, struct lane_item *it)
 
 static void want_change_password(struct batch *b, struct lane_item *it)
 {
-    store_want_sessions(b, ((const struct change_password *)it->args)->customer_id);
+    const struct change_password *cmd = it->args;
+    store_want_sessions(b, cmd->customer_id);
+    guard_want(b, &cmd->guard);
 }
 
 static void decide_change_password(struct batch *b, struct lane_item *it)
@@ -100,6 +102,7 @@ static void decide_change_password(struct batch *b, struct lane_item *it)
         it->err = fault_set(&it->fault, ERR_BAD_CREDENTIALS, "the password was changed meanwhile");
         return;
     }
+    guard_passed(b, &cmd->guard);
     u->password_hash = cmd->new_hash;
     u->password_version++;
     u->must_change_password = false;

@@ -119,6 +119,7 @@ struct users_batch *store_state(struct batch *b)
         db_array_init(&s->new_names);
         db_array_init(&s->session_ids);
         db_array_init(&s->token_hashes);
+        db_array_init(&s->bucket_keys);
     }
     return s;
 }
@@ -202,6 +203,7 @@ void store_load_batch(struct batch *b)
         db_enqueue(b->db, &LOCK_USERS, &args, on_users, b);
     }
     store_load_sessions(b);
+    store_load_buckets(b);
     if (s->new_names.count)
         load_for_new(b, s);
     if (s->admins_wanted)
@@ -334,6 +336,7 @@ void store_save_batch(struct batch *b)
     save_new(b, s);
     save_changed(b, s);
     store_save_sessions(b);
+    store_save_buckets(b);
     store_save_trail(b);
 }
 

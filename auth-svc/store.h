@@ -7,6 +7,7 @@
 #ifndef AUTH_SVC_STORE_H
 #define AUTH_SVC_STORE_H
 
+#include "guard.h"
 #include "session.h"
 #include "svc/lane.h"
 #include "svc/readers.h"
@@ -17,14 +18,16 @@
 
 struct batch_user; /* private: a user, his live sessions, and what the batch did to them */
 struct batch_token;
+struct batch_bucket;
 struct batch_trail;
 struct taken_name;
 struct users_batch {
-    struct batch_user *users;   /* a hash by customer id */
-    struct taken_name *names;   /* a hash */
-    struct batch_token *tokens; /* a hash by hash */
+    struct batch_user *users;     /* a hash by customer id */
+    struct taken_name *names;     /* a hash */
+    struct batch_token *tokens;   /* a hash by hash */
+    struct batch_bucket *buckets; /* a hash by key */
     struct batch_trail *trail, **trail_end;
-    struct db_array ids, new_names, session_ids /* of whom */, token_hashes;
+    struct db_array ids, new_names, session_ids /* of whom */, token_hashes, bucket_keys;
     int64_t *new_ids; /* one for each new user that is wanted */
     size_t new_id_count, new_ids_given;
     bool admins_wanted, has_admin, ready;
@@ -35,6 +38,7 @@ void store_want_new_user(struct batch *b, const char *username);
 void store_want_admins(struct batch *b);
 void store_want_sessions(struct batch *b, int64_t customer_id); /* his live ones; and him */
 void store_want_token(struct batch *b, const char *hash);
+void store_want_bucket(struct batch *b, const char *key);
 /* In lane_ops. */
 void store_load_batch(struct batch *b);
 void store_save_batch(struct batch *b);
@@ -55,7 +59,8 @@ void store_add_session(struct batch *b, const struct session *s);
 struct refresh_token *store_token(struct batch *b, const char *hash); /* NULL: there is none */
 void store_touch_token(struct batch *b, struct refresh_token *t);
 void store_add_token(struct batch *b, struct uuid session_id, const char *hash);
-void store_add_trail(struct batch *b, struct trail_entry *e); /* see trail_add */
+struct bucket *store_bucket(struct batch *b, const char *key); /* that was wanted; what becomes of it is saved */
+void store_add_trail(struct batch *b, struct trail_entry *e);  /* see trail_add */
 /* After COMMIT: calls back for each session that the batch ended. */
 void store_each_ended(struct batch *b, void (*ended)(void *arg, const struct session *s), void *arg);
 /* After COMMIT: calls back for each user whose account was opened. */
@@ -88,6 +93,11 @@ struct session_list {
 MUST_CHECK enum err store_read_sessions(struct db *db, struct arena *arena, int64_t customer_id, time_us_t now,
                                         const struct cursor *after, int64_t limit, struct session_list *ret,
                                         struct fault *fault);
+/* Whether a session of his ever began there. */
+MUST_CHECK enum err store_read_known_address(struct db *db, struct arena *arena, int64_t customer_id,
+                                             const char *address, bool *ret_known, struct fault *fault);
+/* Deletes buckets that hold nothing, a thousand at most. */
+void store_prune_buckets(struct db *db);
 struct user_measures {
     int64_t unopened; /* sagas under way … */
     time_us_t oldest; /* … and since when the oldest (0: none) */

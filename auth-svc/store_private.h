@@ -33,6 +33,9 @@ struct batch_user *store_batch_user(struct batch *b, int64_t customer_id); /* NU
 /* Enqueues what was wanted of sessions and tokens, after the users' locks; what became of them. */
 void store_load_sessions(struct batch *b);
 void store_save_sessions(struct batch *b);
+/* The same of buckets. */
+void store_load_buckets(struct batch *b);
+void store_save_buckets(struct batch *b);
 void store_save_trail(struct batch *b);
 
 /* All arrays become the statement's arguments, behind `first` (a time; NULL: none), and are done with. Empty: nothing is done. */

@@ -1,0 +1,96 @@
+"""How fast passwords may be tried. Straight at auth-svc, whose peer (we) is trusted to say for whom he asks: so each test comes from
+an address of its own, which nobody has come in from before."""
+import collections
+import itertools
+import time
+
+import client
+import house
+
+FREE = 10
+addresses = itertools.count(int(time.time()))
+BASE = house.url("auth-svc")
+
+
+def new_address():
+    n = next(addresses)
+    return f"2001:db8:{n >> 16 & 0xffff:x}:{n & 0xffff:x}::1"
+
+
+def try_login(username, password, address, base=BASE):
+    return client.call("POST", "/auth/login", body={"username": username, "password": password}, base=base,
+                       headers={"X-Forwarded-For": address})
+
+
+def fail(username, address, times):
+    for _ in range(times):
+        client.problem(try_login(username, "not the password", address), 401, "invalid_credentials")
+
+
+def refused(answer):
+    client.problem(answer, 429, "rate_limited")
+    return int(answer.headers["Retry-After"])
+
+
+def test_the_eleventh_failure_waits_and_the_right_password_is_taken_after_it(customer):
+    user, other, address = customer(), customer(), new_address()
+    fail(user.username, address, FREE)
+    wait = refused(try_login(user.username, user.password, address))
+    assert 1 <= wait <= 5, "four seconds at first"
+    assert refused(try_login(user.username, "not the password", new_address())) <= wait, "from wherever it comes"
+    client.ok(try_login(other.username, other.password, address))  # other accounts are let in, from the same address too
+    house.eventually(lambda: try_login(user.username, user.password, address).status_code == 200, wait + 5, "it is taken")
+    fail(user.username, address, 1)  # and the count began anew
+
+
+def test_who_comes_from_where_he_came_before_is_not_held_up_by_strangers(customer):
+    user, at_home = customer(), new_address()
+    client.ok(try_login(user.username, user.password, at_home))
+    fail(user.username, new_address(), FREE)
+    refused(try_login(user.username, user.password, new_address()))
+    client.ok(try_login(user.username, user.password, at_home))
+
+
+def test_many_guesses_at_once_are_no_more_than_one_after_another(customer):
+    user, address = customer(), new_address()
+    answers = client.parallel(40, lambda i: try_login(user.username, f"guess number {i}", address))
+    counted = collections.Counter(a.status_code for a in answers)
+    assert counted[401] <= FREE and counted[401] + counted[429] + counted[503] == 40, counted
+    refused(try_login(user.username, user.password, address))
+
+
+def test_a_restart_forgets_nothing(customer):
+    user, address = customer(), new_address()
+    fail(user.username, address, FREE)
+    house.eventually(lambda: try_login(user.username, "x", address).status_code in (401, 429), 10)
+    for _ in range(2):  # each failure waits twice as long: long enough to start again in
+        house.eventually(lambda: try_login(user.username, "x", address).status_code == 401, 20)
+    house.terminate("auth-svc")
+    assert refused(try_login(user.username, user.password, address)) >= 1
+
+
+def test_a_name_that_nobody_has_is_treated_alike():
+    name, address = client.new_name(), new_address()
+    fail(name, address, FREE)
+    refused(try_login(name, "not the password", address))
+
+
+def test_the_current_password_can_not_be_guessed_by_who_has_a_token(customer):
+    user = customer()
+    body = {"currentPassword": "not the password", "newPassword": client.new_password()}
+    answers = [user.call("POST", "/auth/password", body).status_code for _ in range(FREE + 1)]
+    assert answers == [401] * FREE + [429]
+
+
+def test_the_trail_tells_where_waiting_begins(customer):
+    user, address = customer(), new_address()
+    fail(user.username, address, FREE)
+    assert house.sql("SELECT address, detail FROM auth.audit_log WHERE type = 'login.delayed' AND customer_id = %s", user.id) == [
+        (address, "account")]
+
+
+def test_no_name_and_no_address_stands_in_the_buckets(customer):
+    user, address = customer(), new_address()
+    fail(user.username, address, 1)
+    keys = [key for key, in house.sql("SELECT key FROM auth.login_bucket")]
+    assert keys and not any(user.username in key or address in key for key in keys)
