@@ -6,7 +6,8 @@
 enum { JITTER_STEPS = 1000 };
 
 /* min_calls: fewer say little. conn_fails: a service with few calls would never reach them. Probes under way are few, since a
- * service that hangs would hold each of them. An instance is left out sooner and asked again sooner: others are there. */
+ * service that hangs would hold each of them. An instance is left out sooner and asked again sooner: others are there. With
+ * two of them, one that fails must be out before half of the service's min_calls have failed, or all of it would be. */
 const struct breaker_conf BREAKER_SERVICE = {
     .min_calls = 20,
     .failure_percent = 50,
@@ -20,7 +21,7 @@ const struct breaker_conf BREAKER_SERVICE = {
     .half_open_max_ms = 10000,
 };
 const struct breaker_conf BREAKER_INSTANCE = {
-    .min_calls = 10,
+    .min_calls = 5,
     .failure_percent = 50,
     .slow_percent = 80,
     .conn_fails = 3,
