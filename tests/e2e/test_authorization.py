@@ -1,6 +1,8 @@
 """Who may do what, at the gateway and straight at every service."""
+import base64
 import hashlib
 import hmac
+import subprocess
 import time
 
 import pytest
@@ -34,6 +36,64 @@ def hmac_of_public_key(admin_id, wrong_key):
     return f"{head}.{payload}.{b64(hmac.new(public, f'{head}.{payload}'.encode(), hashlib.sha256).digest())}"
 
 
+def hmac_of_pem(admin_id, wrong_key):
+    """The same with the public key as PEM, which is what a verifier that takes any algorithm would use."""
+    head, payload, _ = make_token(admin_id, role="ADMIN", header={"alg": "HS256"}).split(".")
+    pem = subprocess.run(["openssl", "pkey", "-in", str(house.signing_key()), "-pubout"], check=True, stdout=subprocess.PIPE).stdout
+    return f"{head}.{payload}.{b64(hmac.new(pem, f'{head}.{payload}'.encode(), hashlib.sha256).digest())}"
+
+
+def text_of(part):
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()
+
+
+def respelt(of_head=lambda t: t, of_payload=lambda t: t):
+    """Rightly signed by the real key, but for the spelling of its JSON."""
+    def make(admin_id, wrong_key):
+        head, payload, _ = make_token(admin_id, role="ADMIN").split(".")
+        signed = f"{b64(of_head(text_of(head)).encode())}.{b64(of_payload(text_of(payload)).encode())}"
+        return f"{signed}.{b64(house.sign_es256(signed.encode(), house.signing_key()))}"
+    return make
+
+
+def with_signature(change):
+    """A good token whose signature's 64 bytes are others."""
+    def make(admin_id, wrong_key):
+        signed, _, signature = make_token(admin_id, role="ADMIN").rpartition(".")
+        return f"{signed}.{b64(change(base64.urlsafe_b64decode(signature + '==')))}"
+    return make
+
+
+def der_of(raw):
+    def integer(half):
+        number = half.lstrip(b"\0") or b"\0"
+        number = (b"\0" if number[0] & 0x80 else b"") + number
+        return b"\x02" + bytes([len(number)]) + number
+    body = integer(raw[:32]) + integer(raw[32:])
+    return b"\x30" + bytes([len(body)]) + body
+
+
+def flipped(bit):
+    return with_signature(lambda raw: raw[:bit // 8] + bytes([raw[bit // 8] ^ 1 << bit % 8]) + raw[bit // 8 + 1:])
+
+
+def uncanonical(admin_id, wrong_key):
+    """64 bytes end in a letter of which four bits count nothing: another letter, the same bytes."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    token = make_token(admin_id, role="ADMIN")
+    return token[:-1] + letters[letters.index(token[-1]) + 1]
+
+
+def of_size(size):
+    """Rightly signed, and padded by a claim to so many bytes."""
+    def make(admin_id, wrong_key):
+        claims = {"pad": ""}
+        while len(token := make_token(admin_id, role="ADMIN", claims=claims)) < size:
+            claims["pad"] += "x" * max(1, (size - len(token)) * 3 // 4)
+        return token
+    return make
+
+
 def made(**how):
     return lambda admin_id, wrong_key: make_token(admin_id, role="ADMIN", **how)
 
@@ -52,13 +112,44 @@ BAD_TOKENS = {
     "alg None with a signature": made(header={"alg": "None"}),
     "alg ES384": made(header={"alg": "ES384"}),
     "the public key as an HMAC secret": hmac_of_public_key,
+    "alg es256": made(header={"alg": "es256"}),
+    "alg none in capitals": made(header={"alg": "NONE"}),
+    "alg HS256 with our signature": made(header={"alg": "HS256"}),
+    "the PEM as an HMAC secret": hmac_of_pem,
+    "no alg": made(header={"alg": None}),
+    "a DER signature": with_signature(der_of),
+    "a signature of zeros": with_signature(lambda raw: bytes(64)),
+    "no signature": with_signature(lambda raw: b""),
+    "half a signature": with_signature(lambda raw: raw[:32]),
+    "a byte too much": with_signature(lambda raw: raw + b"\0"),
+    "r and s changed about": with_signature(lambda raw: raw[32:] + raw[:32]),
+    "the signature's first bit": flipped(7),
+    "a bit of s": flipped(300),
+    "the signature's last bit": flipped(504),
+    "another last letter of the same bytes": uncanonical,
+    "a new line in it": lambda a, w: make_token(a, role="ADMIN").replace(".", ".\t", 1),
+    "4 KiB and a byte": of_size(4097),
+    "alg twice": respelt(of_head=lambda t: t.replace("{", '{"alg":"none",', 1)),
+    "kid twice": respelt(of_head=lambda t: t.replace("{", '{"kid":"x",', 1)),
+    "exp twice": respelt(of_payload=lambda t: t.replace("{", '{"exp":9999999999,', 1)),
+    "role twice": respelt(of_payload=lambda t: t.replace("{", '{"role":"CUSTOMER",', 1)),
+    "sub twice, once escaped": respelt(of_payload=lambda t: t.replace("{", '{"s\\u0075b":"1",', 1)),
+    "something behind the payload": respelt(of_payload=lambda t: t + "{}"),
+    "a list as payload": respelt(of_payload=lambda t: f"[{t}]"),
     "a wrong key": lambda a, w: make_token(a, role="ADMIN", key_file=w),
     "an unknown kid": made(header={"kid": "0000000000000000"}),
     "a kid that is a path": made(header={"kid": "../../../dev/null"}),
     "no kid": made(header={"kid": None}),
     "a header of its own key": made(header={"jwk": {"kty": "EC"}}),
+    "a kid that is a number": made(header={"kid": 1}),
+    "jku": made(header={"jku": "https://example.com/jwks.json"}),
+    "x5u": made(header={"x5u": "https://example.com/cert.pem"}),
+    "b64": made(header={"b64": False, "crit": ["b64"]}),
     "crit": made(header={"crit": ["exp"]}),
     "typ JWT": made(header={"typ": "JWT"}),
+    "no typ": made(header={"typ": None}),
+    "no issuer": made(claims={"iss": None}),
+    "the audience of inner calls": made(claims={"aud": "internal"}),
     "another issuer": made(claims={"iss": "somebody"}),
     "another audience": made(claims={"aud": "somebody"}),
     "no audience": made(claims={"aud": None}),
@@ -66,6 +157,12 @@ BAD_TOKENS = {
     "no exp": made(claims={"exp": None}),
     "exp as text": made(claims={"exp": str(NOW + 500)}),
     "exp with a fraction": made(claims={"exp": NOW + 500.5}),
+    "iat as text": made(claims={"iat": str(NOW)}),
+    "iat in the future": made(claims={"iat": NOW + 120}),
+    "no iat": made(claims={"iat": None}),
+    "nbf as text": made(claims={"nbf": str(NOW)}),
+    "nbf with a fraction": made(claims={"nbf": NOW - 1.5}),
+    "exp before iat": made(claims={"iat": NOW, "exp": NOW - 1}),
     "a life of a day": made(claims={"exp": NOW + 86400}),
     "no role": made(claims={"role": None}),
     "an unknown role": made(claims={"role": "ROOT"}),
@@ -77,6 +174,8 @@ BAD_TOKENS = {
     "a subject beyond 64 bits": made(claims={"sub": "9" * 30}),
     "a number as subject": made(claims={"sub": 1}),
     "no session": made(claims={"sid": None}),
+    "a session that is no UUID": made(claims={"sid": "mine"}),
+    "no id": made(claims={"jti": None}),
     "cut after the header": cut(1),
     "cut after the payload": cut(2),
     "four parts": lambda a, w: make_token(a, role="ADMIN") + ".x",
@@ -96,6 +195,8 @@ BAD_HEADERS = {"none": None, "empty": "", "no scheme": "TOKEN", "another scheme"
 def test_a_bad_token_is_refused_at_every_door(door, admin, wrong_key):
     base, method, path = DOORS[door]
     assert call(method, path, token=make_token(admin.id, role="ADMIN"), base=base).status_code == 200, "a good one is taken"
+    assert call(method, path, token=of_size(4000)(admin.id, wrong_key), base=base).status_code == 200, "a long one, too"
+    assert call(method, path, token=respelt()(admin.id, wrong_key), base=base).status_code == 200, "what is respelt could be good"
     for why, make in BAD_TOKENS.items():
         answer = call(method, path, token=make(admin.id, wrong_key), base=base)
         assert answer.status_code == 401, f"{why}: {answer.status_code} {answer.text}"
