@@ -4,12 +4,12 @@
 export RUN_DIR PORT_BASE PRESET LIMITS LOG_LEVEL TLS BENCH ROLE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo up infra down status logs audit psql test bench format lint clean
+.PHONY: help deps build demo up infra down status logs audit psql test bench fuzz-api format lint clean
 
 help: ## this page
 	@echo 'A brokerage back end. Start with:  make demo'
 	@echo
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo
 	@echo 'Variables:      RUN_DIR    what a running copy keeps (.run)'
 	@echo '                PORT_BASE  first of its ports (8080): gateway +0, services +1 to +5, PostgreSQL +10, Kafka +11'
@@ -59,6 +59,10 @@ bench: ## measure (BENCH=orders: only that one)
 	@scripts/deps run bench
 	@PRESET=release scripts/build
 	@scripts/bench
+
+fuzz-api: ## fuzz a copy of its own by its contract (FUZZ_SECONDS=1800)
+	@scripts/deps run test
+	@scripts/test build_release fuzz_api
 
 format: ## lay out the C code as .clang-format says
 	@scripts/format

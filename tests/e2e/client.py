@@ -212,7 +212,7 @@ class Pool:
     BATCH, AT_ONCE = 12, 2
 
     def __init__(self):
-        self._ready, self.passwords = [], []
+        self._ready = []
 
     def take(self):
         if not self._ready:
@@ -222,7 +222,6 @@ class Pool:
 
     def _register(self):
         name, password = new_name(), new_password()
-        self.passwords.append(password)
         ok(try_register(name, password), 201)
         return User(name, password)
 
