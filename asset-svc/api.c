@@ -72,7 +72,7 @@ static enum err page_cursor_decode(struct call *call, const char *text, int64_t 
 /* Whose assets may be read: an admin must name one but for the list, where 0 is everybody. */
 static enum err readable_customer(struct call *call, int64_t named, int64_t *ret_customer_id)
 {
-    return service_customer(call, named, "?customerId", ret_customer_id);
+    return call_customer(call, named, "?customerId", ret_customer_id);
 }
 
 /* ---- GET /assets ---- */
@@ -364,7 +364,7 @@ static enum err on_estimate(struct call *call)
     struct estimate *q = ARENA_NEW(&call->arena, struct estimate);
     enum err e = call_body(call, ESTIMATE_FIELDS, &body);
     if (!e)
-        e = service_customer(call, body.customer_id, "/customerId", &q->customer_id);
+        e = call_customer(call, body.customer_id, "/customerId", &q->customer_id);
     if (e)
         return e;
 

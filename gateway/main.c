@@ -91,13 +91,15 @@ static void on_hangup(void *arg)
         log_error(g->log, "the TLS certificate stays as it is: %s", fault.why);
 }
 
+static const struct route_handlers HANDLERS = {.forward = proxy_request, .aggregate = aggregate_request};
+
 /* Every wrong setting and route at once. */
 static enum err read_settings(struct gateway *g, int argc, char **argv)
 {
     struct buf complaints;
     buf_init(&complaints);
     enum err of_settings = gateway_conf_read(argc, argv, &g->arena, &g->conf, &complaints);
-    enum err of_routes = routes_read(&g->arena, conf_file_of(argc, argv), proxy_request, &g->routes, &complaints);
+    enum err of_routes = routes_read(&g->arena, conf_file_of(argc, argv), &HANDLERS, &g->routes, &complaints);
     if (complaints.len > 0)
         fprintf(stderr, "gateway: wrong settings:\n%s", complaints.data);
     buf_done(&complaints);
@@ -224,7 +226,7 @@ static enum err print_routes(struct gateway *g, int argc, char **argv)
 {
     struct buf complaints;
     buf_init(&complaints);
-    enum err e = routes_read(&g->arena, conf_file_of(argc, argv), proxy_request, &g->routes, &complaints);
+    enum err e = routes_read(&g->arena, conf_file_of(argc, argv), &HANDLERS, &g->routes, &complaints);
     if (e == ERR_OK)
         http_routes_print(g->routes.http);
     else

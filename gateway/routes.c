@@ -7,13 +7,13 @@
 #include "io/fields.h"
 #include "io/json.h"
 
-enum { PATH_MAX_LEN = 128, WHERE_MAX = 32, TRY_READ_MS = 1000, SLOW_MS = 1000 };
+enum { PATH_MAX_LEN = 128, OWN_NAME_LEN_MAX = 32, WHERE_MAX = 32, TRY_READ_MS = 1000, SLOW_MS = 1000 };
 
 static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", NULL};
 
 /* A member of "routes" as it stands there. */
 struct route_text {
-    const char *path, *upstream;
+    const char *path, *upstream, *aggregate, *own; /* one of the last three */
     struct field_texts methods, limits;
     int who;
     int64_t timeout_ms, cost, try_ms, slow_ms; /* the last two 0: not given */
@@ -24,7 +24,9 @@ struct route_text {
 static const struct field ROUTE[] = {
     {.name = "path", .kind = FIELD_TEXT, .offset = ROUTE_AT(path), .flags = FIELD_REQUIRED, .max = PATH_MAX_LEN},
     {.name = "methods", .kind = FIELD_TEXTS, .offset = ROUTE_AT(methods), .flags = FIELD_REQUIRED},
-    {.name = "upstream", .kind = FIELD_TEXT, .offset = ROUTE_AT(upstream), .flags = FIELD_REQUIRED, .max = UPSTREAM_NAME_LEN_MAX},
+    {.name = "upstream", .kind = FIELD_TEXT, .offset = ROUTE_AT(upstream), .max = UPSTREAM_NAME_LEN_MAX},
+    {.name = "aggregate", .kind = FIELD_TEXT, .offset = ROUTE_AT(aggregate), .max = AGGREGATE_NAME_LEN_MAX},
+    {.name = "own", .kind = FIELD_TEXT, .offset = ROUTE_AT(own), .max = OWN_NAME_LEN_MAX},
     {.name = "who", .kind = FIELD_CHOICE, .offset = ROUTE_AT(who), .flags = FIELD_REQUIRED, .choices = WHO},
     {.name = "timeoutMs", .kind = FIELD_INT, .offset = ROUTE_AT(timeout_ms), .flags = FIELD_REQUIRED, .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
     {.name = "tryMs", .kind = FIELD_INT, .offset = ROUTE_AT(try_ms), .min = 1, .max = ROUTE_TIMEOUT_MAX_MS},
@@ -41,7 +43,7 @@ struct reader {
     struct arena *arena;
     struct routes *ret;
     struct buf *complaints;
-    http_handler *handle;
+    const struct route_handlers *handlers;
     size_t route; /* the index of the one that is being read */
 };
 
@@ -155,19 +157,28 @@ static bool is_path(const char *path)
     return false;
 }
 
-static struct forward forward_of(const struct route_text *t, enum http_method method, size_t upstream)
+/* Who answers a route. */
+struct answerer {
+    http_handler *handle;
+    size_t upstream;
+    const struct aggregate *aggregate;
+    unsigned flags;
+};
+
+static struct forward forward_of(const struct route_text *t, enum http_method method, const struct answerer *who)
 {
     int64_t by_default = method == HTTP_GET ? TRY_READ_MS : t->timeout_ms * 4 / 5;
     int64_t try_ms = t->try_ms > 0 ? t->try_ms : by_default < 1 ? 1 : by_default;
     return (struct forward){
-        .upstream = upstream,
+        .upstream = who->upstream,
+        .aggregate = who->aggregate,
         .timeout_ms = (int)t->timeout_ms,
         .try_ms = (int)(try_ms < t->timeout_ms ? try_ms : t->timeout_ms),
         .slow_ms = t->slow_ms > 0 ? (int)t->slow_ms : SLOW_MS,
     };
 }
 
-static void add_route(struct reader *r, const struct route_text *t, const char *method_name, size_t upstream,
+static void add_route(struct reader *r, const struct route_text *t, const char *method_name, const struct answerer *who,
                       const struct route_limits *limits)
 {
     struct routes *rs = r->ret;
@@ -181,14 +192,45 @@ static void add_route(struct reader *r, const struct route_text *t, const char *
         buf_printf(r->complaints, "routes/%zu: there are more than %d\n", r->route, ROUTES_MAX);
     } else {
         rs->limits[rs->count] = *limits;
-        rs->forward[rs->count] = forward_of(t, method, upstream);
+        rs->forward[rs->count] = forward_of(t, method, who);
         rs->http[rs->count++] = (struct http_route){
             .method = method,
             .path = t->path,
             .who = (enum http_who)t->who,
-            .handle = r->handle,
-            .flags = (t->idempotent ? ROUTE_IDEMPOTENT : 0U) | (t->csv ? ROUTE_CSV : 0U),
+            .handle = who->handle,
+            .flags = (t->idempotent ? ROUTE_IDEMPOTENT : 0U) | (t->csv ? ROUTE_CSV : 0U) | who->flags,
         };
+    }
+}
+
+static void find_own(struct reader *r, const char *name, struct answerer *ret)
+{
+    const struct own_handler *own = r->handlers->own;
+    while (own != NULL && own->name != NULL && strcmp(own->name, name) != 0)
+        own++;
+    if (own == NULL || own->name == NULL) {
+        buf_printf(r->complaints, "routes/%zu/own: the gateway has no \"%s\"\n", r->route, name);
+        return;
+    }
+    ret->handle = own->handle;
+    ret->flags = own->flags;
+}
+
+static void find_answerer(struct reader *r, const struct route_text *t, struct answerer *ret)
+{
+    *ret = (struct answerer){.handle = r->handlers->forward};
+    if ((t->upstream != NULL) + (t->aggregate != NULL) + (t->own != NULL) != 1) {
+        buf_printf(r->complaints, "routes/%zu: must have one of \"upstream\", \"aggregate\" and \"own\"\n", r->route);
+    } else if (t->own != NULL) {
+        find_own(r, t->own, ret);
+    } else if (t->aggregate != NULL) {
+        ret->handle = r->handlers->aggregate;
+        ret->aggregate = aggregate_find(&r->ret->aggregates, t->aggregate);
+        if (ret->aggregate == NULL)
+            buf_printf(r->complaints, "routes/%zu/aggregate: \"%s\" is none of \"aggregates\"\n", r->route,
+                       t->aggregate);
+    } else if (!find_upstream(&r->ret->services, t->upstream, &ret->upstream)) {
+        buf_printf(r->complaints, "routes/%zu/upstream: \"%s\" is none of \"upstreams\"\n", r->route, t->upstream);
     }
 }
 
@@ -198,7 +240,7 @@ static void read_route(struct reader *r, const struct json *v)
     char where[WHERE_MAX];
     struct route_limits limits;
     struct field_errors errors = {.count = 0};
-    size_t upstream = 0;
+    struct answerer who;
     if (fields_of_json(ROUTE, v, r->arena, &t, &errors) != ERR_OK) {
         for (size_t i = 0; i < errors.count; i++)
             buf_printf(r->complaints, "routes/%zu%s: %s\n", r->route, errors.items[i].pointer, errors.items[i].detail);
@@ -208,13 +250,12 @@ static void read_route(struct reader *r, const struct json *v)
         buf_printf(r->complaints,
                    "routes/%zu/path: \"%s\" is no path like \"/orders/{id}\" with at most %d parameters\n", r->route,
                    t.path, HTTP_PATH_PARAMS_MAX);
-    if (!find_upstream(&r->ret->services, t.upstream, &upstream))
-        buf_printf(r->complaints, "routes/%zu/upstream: \"%s\" is none of \"upstreams\"\n", r->route, t.upstream);
+    find_answerer(r, &t, &who);
     const struct route_limits_text limits_text = {&t.limits, t.cost, t.upstream, (enum http_who)t.who};
     snprintf(where, sizeof(where), "routes/%zu", r->route);
     route_limits_read(&r->ret->policies, &limits_text, where, &limits, r->complaints);
     for (size_t i = 0; i < t.methods.count; i++)
-        add_route(r, &t, t.methods.items[i], upstream, &limits);
+        add_route(r, &t, t.methods.items[i], &who, &limits);
 }
 
 /* ---- the file ---- */
@@ -224,8 +265,11 @@ static void check_member(void *arg, const char *name, const struct json *v)
 {
     struct reader *r = arg;
     (void)v;
-    bool is_setting = name[0] < 'a' || name[0] > 'z';
-    if (!is_setting && strcmp(name, "upstreams") != 0 && strcmp(name, "policies") != 0 && strcmp(name, "routes") != 0)
+    static const char *const MEMBERS[] = {"upstreams", "policies", "aggregates", "routes"};
+    bool is_known = name[0] < 'a' || name[0] > 'z';
+    for (size_t i = 0; i < sizeof(MEMBERS) / sizeof(MEMBERS[0]); i++)
+        is_known = is_known || strcmp(name, MEMBERS[i]) == 0;
+    if (!is_known)
         buf_printf(r->complaints, "%s: is no member of the gateway's config file\n", name);
 }
 
@@ -238,16 +282,17 @@ static void read_root(struct reader *r, const struct json *root)
     else
         json_each(upstreams, read_upstream, r);
     policies_read(r->arena, json_get(root, "policies"), &r->ret->policies, r->complaints);
+    aggregates_read(r->arena, json_get(root, "aggregates"), &r->ret->services, &r->ret->aggregates, r->complaints);
     if (routes == NULL || json_type(routes) != JSON_ARRAY || json_count(routes) == 0)
         buf_str(r->complaints, "routes: must be a list of at least one\n");
     for (r->route = 0; routes != NULL && r->route < json_count(routes); r->route++)
         read_route(r, json_at(routes, r->route));
 }
 
-enum err routes_parse(struct arena *arena, struct str text, http_handler *handle, struct routes *ret,
+enum err routes_parse(struct arena *arena, struct str text, const struct route_handlers *handlers, struct routes *ret,
                       struct buf *ret_complaints)
 {
-    struct reader r = {.arena = arena, .ret = ret, .complaints = ret_complaints, .handle = handle};
+    struct reader r = {.arena = arena, .ret = ret, .complaints = ret_complaints, .handlers = handlers};
     struct fault fault;
     struct json *root = NULL;
     size_t before = ret_complaints->len;
@@ -263,7 +308,7 @@ enum err routes_parse(struct arena *arena, struct str text, http_handler *handle
     return ret_complaints->len == before ? ERR_OK : ERR_CONF;
 }
 
-enum err routes_read(struct arena *arena, const char *path, http_handler *handle, struct routes *ret,
+enum err routes_read(struct arena *arena, const char *path, const struct route_handlers *handlers, struct routes *ret,
                      struct buf *ret_complaints)
 {
     struct fault fault;
@@ -277,7 +322,7 @@ enum err routes_read(struct arena *arena, const char *path, http_handler *handle
         buf_printf(ret_complaints, "--config: %s\n", fault.why);
         return ERR_CONF;
     }
-    return routes_parse(arena, (struct str){text, len}, handle, ret, ret_complaints);
+    return routes_parse(arena, (struct str){text, len}, handlers, ret, ret_complaints);
 }
 
 enum err routes_adopt(struct routes *rs, struct upstreams *us, struct fault *fault)
@@ -289,5 +334,6 @@ enum err routes_adopt(struct routes *rs, struct upstreams *us, struct fault *fau
     rs->upstreams = us;
     for (size_t i = 0; i < rs->count; i++)
         rs->forward[i].upstream = index[rs->forward[i].upstream];
+    aggregates_adopt(&rs->aggregates, index);
     return ERR_OK;
 }

@@ -167,7 +167,7 @@ static enum err on_place(struct call *call)
     struct place_order *cmd = ARENA_NEW(&call->arena, struct place_order);
     *cmd = (struct place_order){0,         body.asset, body.client_order_id, body.side,
                                 body.size, body.price, service_actor(call),  uuid_v7()};
-    e = service_customer(call, body.customer_id, "/customerId", &cmd->customer_id);
+    e = call_customer(call, body.customer_id, "/customerId", &cmd->customer_id);
     if (!e)
         e = check_value(call, cmd->size, cmd->price);
     if (!e)
@@ -224,7 +224,7 @@ static enum err readable_customer(struct call *call, int64_t named, int64_t *ret
         *ret_customer_id = named;
         return ERR_OK;
     }
-    return service_customer(call, named, "?customerId", ret_customer_id);
+    return call_customer(call, named, "?customerId", ret_customer_id);
 }
 
 static enum err query_list(struct call *call, struct db *db)
@@ -403,7 +403,7 @@ static enum err on_cancel_all(struct call *call)
     cmd->side = -1;
     enum err e = call_query(call, CANCEL_ALL_FIELDS, cmd);
     if (!e)
-        e = service_customer(call, cmd->customer_id, "?customerId", &cmd->customer_id);
+        e = call_customer(call, cmd->customer_id, "?customerId", &cmd->customer_id);
     if (e)
         return e;
     cmd->actor = service_actor(call);

@@ -120,7 +120,7 @@ static enum err request(struct call *call, enum transfer_type type, const struct
     if (!e && body.amount > DECIMAL_VALUE_MAX)
         e = field_error_add(&call->errors, "/amount", "must be at most 1000000000");
     if (!e)
-        e = service_customer(call, body.customer_id, "/customerId", &t->customer_id);
+        e = call_customer(call, body.customer_id, "/customerId", &t->customer_id);
     if (e)
         return e;
     t->id = uuid_v7();
@@ -212,7 +212,7 @@ static enum err on_list(struct call *call)
                                   .limit = q.limit};
     e = cursor_decode(q.cursor, &f->after, &call->errors);
     if (!e && call->claims.role != ROLE_ADMIN) /* an admin's without customerId are everybody's */
-        e = service_customer(call, q.customer_id, "?customerId", &f->customer_id);
+        e = call_customer(call, q.customer_id, "?customerId", &f->customer_id);
     if (e)
         return e;
     call->state = f;

@@ -111,6 +111,10 @@ MUST_CHECK enum err call_query(struct call *call, const struct field *table, voi
 /* Path parameter as UUID: ERR_NOT_FOUND when it is none, or the nil one, which is nothing's id. */
 MUST_CHECK enum err call_param_uuid(struct call *call, int i, struct uuid *ret);
 
+/* Whose resource is meant: a customer's own (naming another: ERR_NOT_FOUND); an admin must name one (else ERR_INVALID at
+ * pointer). named is 0 when absent. */
+MUST_CHECK enum err call_customer(struct call *call, int64_t named, const char *pointer, int64_t *ret_customer_id);
+
 void call_reply(struct call *call, int status);                                 /* call->out holds the body */
 void call_reply_header(struct call *call, const char *name, const char *value); /* value: constant or arena */
 /* Sets a member of the problem document that an error returned later will carry. */

@@ -254,3 +254,18 @@ struct json_out call_problem(struct call *call)
 {
     return (struct json_out){.out = &call->problem_members, .comma = call->problem_members.len > 0};
 }
+
+enum err call_customer(struct call *call, int64_t named, const char *pointer, int64_t *ret_customer_id)
+{
+    int64_t own = call->claims.customer_id;
+    if (call->claims.role == ROLE_ADMIN) {
+        if (named == 0)
+            return field_error_add(&call->errors, pointer, "an admin must name the customer");
+        *ret_customer_id = named;
+        return ERR_OK;
+    }
+    if (named != 0 && named != own)
+        return fault_set(&call->fault, ERR_NOT_FOUND, "there is no customer %lld", (long long)named);
+    *ret_customer_id = own;
+    return ERR_OK;
+}

@@ -88,9 +88,6 @@ MUST_CHECK enum err service_submit(struct call *call, struct lane_item *item, st
 void service_await(struct lane_item *item);
 /* 202 with Location (path + "/" + id) and Preference-Applied when async was preferred; finishes the call. */
 void service_accepted(struct waiter *w, const char *path);
-/* Whose resource is meant: a customer's own (naming another: ERR_NOT_FOUND); an admin must name one (else ERR_INVALID at
- * pointer). named is 0 when absent. */
-MUST_CHECK enum err service_customer(struct call *call, int64_t named, const char *pointer, int64_t *ret_customer_id);
 /* "CUSTOMER:17" or "ADMIN:1": the actor, recorded with every change; in the call's arena. */
 const char *service_actor(struct call *call);
 

@@ -84,21 +84,6 @@ void service_accepted(struct waiter *w, const char *path)
     call_finish(call, ERR_OK);
 }
 
-enum err service_customer(struct call *call, int64_t named, const char *pointer, int64_t *ret_customer_id)
-{
-    int64_t own = call->claims.customer_id;
-    if (call->claims.role == ROLE_ADMIN) {
-        if (named == 0)
-            return field_error_add(&call->errors, pointer, "an admin must name the customer");
-        *ret_customer_id = named;
-        return ERR_OK;
-    }
-    if (named != 0 && named != own)
-        return fault_set(&call->fault, ERR_NOT_FOUND, "there is no customer %lld", (long long)named);
-    *ret_customer_id = own;
-    return ERR_OK;
-}
-
 const char *service_actor(struct call *call)
 {
     const char *role = call->claims.role == ROLE_ADMIN ? "ADMIN" : "CUSTOMER";

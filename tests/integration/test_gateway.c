@@ -34,6 +34,8 @@ static const char ROUTES[] =
     "{'path': '/short', 'methods': ['GET', 'POST'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': %d}]}";
 /* clang-format on */
 
+static const struct route_handlers HANDLERS = {.forward = proxy_request};
+
 static int client_connect(void)
 {
     return raw_connect(http_server_port(house.server));
@@ -90,7 +92,7 @@ static void house_open(int in_flight_max)
     snprintf(conf, sizeof(conf), ROUTES, house.service_port, SHORT_MS);
     for (char *quote = conf; (quote = strchr(quote, '\'')) != NULL;)
         *quote = '"';
-    if (routes_parse(&house.arena, str_of(conf), proxy_request, &house.routes, &complaints) != ERR_OK)
+    if (routes_parse(&house.arena, str_of(conf), &HANDLERS, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
     const struct upstreams_settings upstreams = {.in_flight_max = in_flight_max};
     house.upstreams = upstreams_new(&upstreams);

@@ -188,6 +188,8 @@ static const char ROUTES[] =
     "{'path': '/short', 'methods': ['POST'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 200}]}";
 /* clang-format on */
 
+static const struct route_handlers HANDLERS = {.forward = proxy_request};
+
 static void house_open(const char *targets, int threads, int in_flight_max, upstream_lookup *lookup)
 {
     struct buf complaints;
@@ -198,7 +200,7 @@ static void house_open(const char *targets, int threads, int in_flight_max, upst
     snprintf(conf, sizeof(ROUTES) + strlen(targets), ROUTES, targets);
     for (char *quote = conf; (quote = strchr(quote, '\'')) != NULL;)
         *quote = '"';
-    if (routes_parse(&house.arena, str_of(conf), proxy_request, &house.routes, &complaints) != ERR_OK)
+    if (routes_parse(&house.arena, str_of(conf), &HANDLERS, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
     house.upstreams = upstreams_new(&(struct upstreams_settings){.in_flight_max = in_flight_max, .lookup = lookup});
     assert_int_equal(routes_adopt(&house.routes, house.upstreams, &fault), ERR_OK);

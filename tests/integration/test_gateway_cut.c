@@ -159,6 +159,8 @@ static struct house {
     int client;
 } house;
 
+static const struct route_handlers HANDLERS = {.forward = proxy_request};
+
 static int open_all(void **state)
 {
     struct buf complaints;
@@ -181,7 +183,7 @@ static int open_all(void **state)
         "\"methods\": [\"POST\"], \"upstream\": \"order\", \"who\": \"anyone\", "
         "\"timeoutMs\": 3000, \"idempotent\": true}]}",
         port);
-    if (routes_parse(&house.arena, str_of(conf), proxy_request, &house.routes, &complaints) != ERR_OK)
+    if (routes_parse(&house.arena, str_of(conf), &HANDLERS, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
     house.upstreams = upstreams_new(&(struct upstreams_settings){.in_flight_max = 8});
     assert_int_equal(routes_adopt(&house.routes, house.upstreams, &fault), ERR_OK);

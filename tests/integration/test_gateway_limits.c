@@ -54,6 +54,8 @@ static enum err serve(struct call *call)
     return ERR_OK;
 }
 
+static const struct route_handlers HANDLERS = {.forward = serve};
+
 /* ---- tokens ---- */
 
 static const char *path_of(const char *name)
@@ -117,7 +119,7 @@ static int open_house(void **state)
     conf = arena_strdup(&house.arena, ROUTES);
     for (char *quote = conf; (quote = strchr(quote, '\'')) != NULL;)
         *quote = '"';
-    if (routes_parse(&house.arena, str_of(conf), serve, &house.routes, &complaints) != ERR_OK)
+    if (routes_parse(&house.arena, str_of(conf), &HANDLERS, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
     house.metrics = metrics_new();
     house.routes.limiter = limiter_new();

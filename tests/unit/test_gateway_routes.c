@@ -4,11 +4,19 @@
 
 #include "unit.h"
 
-static enum err nobody(struct call *call)
+static enum err forward(struct call *call)
 {
     (void)call;
     return ERR_NOT_FOUND;
 }
+
+static enum err join(struct call *call)
+{
+    (void)call;
+    return ERR_NOT_ACCEPTABLE;
+}
+
+static const struct route_handlers HANDLERS = {.forward = forward, .aggregate = join};
 
 struct parsed {
     struct arena arena;
@@ -27,7 +35,7 @@ static struct parsed parse(const char *text)
     char *json = arena_strdup(&p.arena, text);
     for (char *quote = json; (quote = strchr(quote, '\'')) != NULL;)
         *quote = '"';
-    p.e = routes_parse(&p.arena, str_of(json), nobody, &routes, &p.complaints);
+    p.e = routes_parse(&p.arena, str_of(json), &HANDLERS, &routes, &p.complaints);
     return p;
 }
 
@@ -44,6 +52,8 @@ static void parsed_done(struct parsed *p)
 #define LIMITS(who, members) \
     "{" UPSTREAMS ", 'policies': {'p': {'key': 'user', 'limit': 1, 'periodMs': 1000, 'burst': 2}}, 'routes': [" \
     "{'path': '/a', 'methods': ['GET'], 'upstream': 'order', 'timeoutMs': 1000, 'who': '" who "', " members "}]}"
+#define AGGREGATE(members) "{" UPSTREAMS ", 'aggregates': {'a': {" members "}}, 'routes': []}"
+#define PART "'name': 'x', 'path': '/x', 'upstream': 'order'"
 #define REST ", 'upstream': 'order', 'who': 'user', 'timeoutMs': 1000"
 
 static const struct {
@@ -100,6 +110,22 @@ static const struct {
     {LIMITS("user", "'limits': ['p'], 'cost': 0"), "routes/0/cost"},
     {LIMITS("anyone", "'limits': ['p']"), "routes/0/limits: \"p\" goes by the user"},
     {LIMITS("user", "'limits': ['p', 'p', 'p', 'p', 'p']"), "routes/0/limits: there are more"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'who': 'user', 'timeoutMs': 1"), "routes/0: must have one of"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'aggregate': 'x'" REST), "routes/0: must have one of"},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'own': 'x', 'who': 'user', 'timeoutMs': 1"), "routes/0/own: the gateway has no \"x\""},
+    {ROUTE("'path': '/a', 'methods': ['GET'], 'aggregate': 'x', 'who': 'user', 'timeoutMs': 1"), "routes/0/aggregate: \"x\" is none"},
+    {"{" UPSTREAMS ", 'aggregates': [], 'routes': []}", "aggregates: must be an object"},
+    {AGGREGATE("'shape': 'lists'"), "aggregates/a: must have"},
+    {AGGREGATE("'shape': 'lists', 'parts': []"), "aggregates/a: must have"},
+    {AGGREGATE("'shape': 'rings', 'parts': [{" PART "}]"), "aggregates/a: must have"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{" PART "}], 'odd': 1"), "aggregates/a: must have"},
+    {AGGREGATE("'shape': 'lists', 'parts': [1]"), "aggregates/a/parts/0"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{'name': 'x'}]"), "aggregates/a/parts/0/path"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{" PART ", 'odd': 1}]"), "aggregates/a/parts/0/odd"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{" PART "}, {" PART "}]"), "aggregates/a/x: stands there twice"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{'name': 'x', 'path': '/x', 'upstream': 'asset'}]"), "\"asset\" is none"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{'name': 'x', 'path': '/x y', 'upstream': 'order'}]"), "aggregates/a/x: name, path"},
+    {AGGREGATE("'shape': 'lists', 'parts': [{'name': 'x', 'path': 'x', 'upstream': 'order'}]"), "aggregates/a/x: name, path"},
 };
 /* clang-format on */
 
@@ -119,9 +145,8 @@ static void every_complaint_is_made_at_once(void **state)
 {
     (void)state;
     struct parsed p = parse("{'upstreams': {'a': ['x']}, 'odd': 1, 'routes': [{'path': '/'}, {'who': 'me'}]}");
-    static const char *const ALL[] = {"upstreams/a:",      "odd:",         "routes/0/methods",
-                                      "routes/0/upstream", "routes/0/who", "routes/0/timeoutMs",
-                                      "routes/1/path",     "routes/1/who"};
+    static const char *const ALL[] = {"upstreams/a:",       "odd:",          "routes/0/methods", "routes/0/who",
+                                      "routes/0/timeoutMs", "routes/1/path", "routes/1/who"};
     for (size_t i = 0; i < LENGTH_OF(ALL); i++)
         ROW_CHECK(strstr(buf_cstr(&p.complaints), ALL[i]) != NULL, ALL[i]);
     parsed_done(&p);
@@ -148,7 +173,7 @@ static void a_route_becomes_one_for_each_method(void **state)
         assert_string_equal(routes.http[i].path, "/x/{id}");
         assert_int_equal(routes.http[i].who, WHO_ADMIN);
         assert_int_equal(routes.http[i].flags, ROUTE_IDEMPOTENT | ROUTE_CSV);
-        assert_ptr_equal(routes.http[i].handle, nobody);
+        assert_ptr_equal(routes.http[i].handle, forward);
         assert_int_equal(routes.forward[i].upstream, 1);
         assert_int_equal(routes.forward[i].timeout_ms, 70);
         assert_int_equal(routes.forward[i].try_ms, i == 0 ? 70 : 56); /* a read's second, but no more than there is */
@@ -188,7 +213,7 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
 {
     (void)state;
     static const struct {
-        const char *method, *path, *upstream;
+        const char *method, *path, *upstream; /* upstream NULL: the gateway answers */
         enum http_who who;
         bool idempotent;
     } ROWS[] = {
@@ -216,6 +241,8 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
         {"GET", "/api/v1/transactions/{id}", "txn", WHO_USER, false},
         {"POST", "/api/v1/transactions/deposits", "txn", WHO_USER, true},
         {"POST", "/api/v1/transactions/withdrawals", "txn", WHO_USER, true},
+        {"GET", "/api/v1/portfolio", NULL, WHO_USER, false},
+        {"GET", "/api/v1/admin/audit", NULL, WHO_ADMIN, false},
         {"GET", "/api/v1/admin/matches", "admin", WHO_ADMIN, false},
         {"POST", "/api/v1/admin/matches", "admin", WHO_ADMIN, true},
         {"GET", "/api/v1/admin/matches/{id}", "admin", WHO_ADMIN, false},
@@ -224,7 +251,7 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
     struct parsed p = {.e = ERR_OK};
     arena_init(&p.arena);
     buf_init(&p.complaints);
-    p.e = routes_read(&p.arena, "gateway/gateway.json", nobody, &routes, &p.complaints);
+    p.e = routes_read(&p.arena, "gateway/gateway.json", &HANDLERS, &routes, &p.complaints);
     assert_string_equal(buf_cstr(&p.complaints), "");
     assert_int_equal(p.e, ERR_OK);
     assert_int_equal(routes.count, LENGTH_OF(ROWS));
@@ -237,7 +264,10 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
         ROW_CHECK(routes.http[at].who == ROWS[i].who, ROWS[i].path);
         ROW_CHECK((routes.http[at].flags & ROUTE_IDEMPOTENT) == (ROWS[i].idempotent ? ROUTE_IDEMPOTENT : 0U),
                   ROWS[i].path);
-        ROW_CHECK(strcmp(routes.services.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0, ROWS[i].path);
+        ROW_CHECK((routes.http[at].handle == forward) == (ROWS[i].upstream != NULL), ROWS[i].path);
+        if (ROWS[i].upstream != NULL)
+            ROW_CHECK(strcmp(routes.services.items[routes.forward[at].upstream].name, ROWS[i].upstream) == 0,
+                      ROWS[i].path);
     }
     parsed_done(&p);
 }
@@ -250,7 +280,7 @@ static void every_shipped_route_has_limits_and_only_cancels_are_free(void **stat
     struct buf complaints;
     arena_init(&arena);
     buf_init(&complaints);
-    assert_int_equal(routes_read(&arena, "gateway/gateway.json", nobody, &routes, &complaints), ERR_OK);
+    assert_int_equal(routes_read(&arena, "gateway/gateway.json", &HANDLERS, &routes, &complaints), ERR_OK);
     for (size_t i = 0; i < routes.count; i++) {
         const struct http_route *r = &routes.http[i];
         bool is_free = true;

@@ -47,7 +47,7 @@ static void whose_resource_is_meant(void **state)
     for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
         struct call *call = call_by(ROWS[i].caller);
         int64_t meant = 0;
-        ROW_CHECK(service_customer(call, ROWS[i].named, "/customerId", &meant) == ROWS[i].err, ROWS[i].why);
+        ROW_CHECK(call_customer(call, ROWS[i].named, "/customerId", &meant) == ROWS[i].err, ROWS[i].why);
         ROW_CHECK(meant == ROWS[i].meant, ROWS[i].why);
         ROW_CHECK(call->errors.count == (ROWS[i].err == ERR_INVALID ? 1 : 0), ROWS[i].why);
         if (ROWS[i].err == ERR_INVALID)
