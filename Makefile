@@ -4,7 +4,7 @@
 export RUN_DIR PORT_BASE PRESET LIMITS LOG_LEVEL TLS BENCH ROLE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo up infra down status logs audit psql test bench fuzz-api format lint clean
+.PHONY: help deps build demo up infra down status logs audit psql rotate-keys test bench fuzz-api format lint clean
 
 help: ## this page
 	@echo 'A brokerage back end. Start with:  make demo'
@@ -50,6 +50,9 @@ audit: ## check every invariant of the books, across all services
 
 psql: ## a prompt on the database (ROLE=orders_owner; default: read only)
 	@scripts/psql
+
+rotate-keys: ## a new key that signs access tokens; the ones before verify on until their last token has expired
+	@scripts/rotate-keys
 
 test: ## all tests, on an instance of their own
 	@scripts/deps run test

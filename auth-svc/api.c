@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "password_rule.h"
 #include "svc/audit.h"
 
@@ -364,8 +365,15 @@ static enum err on_jwks(struct call *call)
     if (e != ERR_OK)
         return e;
     jwks_write(api_auth(call)->jwks, &call->out);
-    call_reply_header(call, "Cache-Control", "public, max-age=300");
-    call_reply(call, 200);
+    const char *etag = arena_printf(&call->arena, "\"%016llx\"",
+                                    (unsigned long long)hash_fnv1a(call->out.data, call->out.len));
+    const char *known = call_header(call, "If-None-Match");
+    bool is_known = known != NULL && strstr(known, etag) != NULL;
+    if (is_known)
+        buf_reset(&call->out);
+    call_reply_header(call, "Cache-Control", "public, max-age=60"); /* a new key signs 90 s after it is shown here */
+    call_reply_header(call, "ETag", etag);
+    call_reply(call, is_known ? 304 : 200);
     return ERR_OK;
 }
 

@@ -9,8 +9,8 @@ enum { NUMBER_TEXT_MAX = 24 };
 
 /* A client's headers that services read. All else stays here. */
 static const struct str PASSED_ON[] = {
-    STR_INIT("Authorization"),   STR_INIT("Content-Type"), STR_INIT("Accept"),
-    STR_INIT("Idempotency-Key"), STR_INIT("Prefer"),       STR_INIT("User-Agent"),
+    STR_INIT("Authorization"), STR_INIT("Content-Type"), STR_INIT("Accept"),     STR_INIT("Idempotency-Key"),
+    STR_INIT("If-None-Match"), STR_INIT("Prefer"),       STR_INIT("User-Agent"),
 };
 
 static bool is_passed_on(struct str name)

@@ -116,6 +116,12 @@ wait_for() {
     done
 }
 
+# --- signing keys ---------------------------------------------------------------
+
+new_signing_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
+# A signing key is named after itself: the start of the SHA-256 of its public half.
+kid_of() { openssl pkey -in "$1" -pubout -outform DER | sha256sum | cut -c1-16; }
+
 # --- the copy itself --------------------------------------------------------
 
 running_as_root() { ((EUID == 0)); }
