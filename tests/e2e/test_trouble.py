@@ -138,6 +138,7 @@ def test_a_service_away_is_a_503_and_the_others_go_on(A):
                 problem(A.call(method, path, body), 503, "upstream_unavailable")
             assert A.orders() == [] and A.holding() == (100000, 100000)
             assert status_of("gateway", "/readyz") == 200
+    house.eventually(lambda: A.call("GET", "/transactions").status_code == 200, 10, "the circuit is closed again")
     assert A.deposit(1)["status"] == "COMPLETED"
 
 
