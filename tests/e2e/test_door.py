@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import house
-from client import call, new_key
+from client import call, new_key, ok
 
 PORT = house.PORT_BASE + 20
 ORDER = {"assetName": "THYAO", "orderSide": "BUY", "size": "1", "price": "100"}
@@ -83,6 +83,7 @@ class Cutter:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+TAKEN = (201, 202)  # 202: this machine was slow; the order is there
 CUTS = [("request", n) for n in (0, 1, 15, 100, 300, 450)] + [("answer", n) for n in (0, 1, 12, 60, 200, 400)]
 
 
@@ -100,24 +101,26 @@ def test_cut_off_at_many_bytes_an_order_is_placed_once_for_its_key_and_never_den
 
     with gateway(tmp_path, {"order": [f"127.0.0.1:{wire.port}"]}):
         for cut in CUTS:
+            for _ in range(8):  # most calls are well, or the circuit would open and nothing would be sent
+                ok(call("GET", "/orders", token=user.token, base=base))
             before = stored()
             wire.cut = cut
             answer = order()
             wire.cut = None
             house.eventually(house.drained)
-            assert answer.status_code in (201, 503, 504), answer.text
+            assert answer.status_code in (*TAKEN, 503, 504), answer.text
             now = stored() - before
             assert now <= 1, f"{cut}: placed {now} times"
-            assert answer.status_code != 201 or now == 1, f"{cut}: acknowledged, and not there"
+            assert answer.status_code not in TAKEN or now == 1, f"{cut}: acknowledged, and not there"
             assert answer.status_code != 503 or now == 0, f"{cut}: denied, and there"
 
             key, before = new_key(), stored()
             wire.cut = cut
             answer = order(key)
             wire.cut = None
-            answer = answer if answer.status_code == 201 else house.eventually(
-                lambda: (a := order(key)).status_code == 201 and a, 15, "the key tells")
-            placed[key] = answer.json()["id"]
+            answer = answer if answer.status_code in TAKEN else house.eventually(
+                lambda: (a := order(key)).status_code in TAKEN and a, 15, "the key tells")
+            placed[key] = answer.headers["Location"]
             assert stored() - before == 1, f"{cut}: {stored() - before} orders for one key"
     assert len(set(placed.values())) == len(CUTS)
 
