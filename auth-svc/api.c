@@ -30,15 +30,47 @@ void api_answer_done(struct lane_item *it)
 
 /* ---- encoding ---- */
 
-static void reply_user(struct call *call, int status, const struct user *u)
+/* As he sees himself. */
+static void write_self(struct json_out *o, const struct user *u)
+{
+    json_open(o, NULL, '{');
+    json_put_int(o, "customerId", u->customer_id);
+    json_put_text(o, "username", u->username);
+    json_put_text(o, "fullName", u->full_name);
+    json_put_text(o, "role", USER_ROLES[u->role]);
+    json_close(o, '}');
+}
+
+/* As an admin sees him. */
+void api_write_user(struct json_out *o, const struct user *u)
+{
+    json_open(o, NULL, '{');
+    json_put_int(o, "customerId", u->customer_id);
+    json_put_text(o, "username", u->username);
+    json_put_text(o, "fullName", u->full_name);
+    json_put_text(o, "role", USER_ROLES[u->role]);
+    json_put_text(o, "status", USER_STATUSES[u->status]);
+    json_put_bool(o, "mustChangePassword", u->must_change_password);
+    json_put_time(o, "createDate", u->create_date);
+    json_close(o, '}');
+}
+
+/* Who was made by an admin is shown, and found, as admins see him. */
+static void put_location(struct call *call, int64_t customer_id)
+{
+    call_reply_header(call, "Location",
+                      call->has_token ? arena_printf(&call->arena, AUTH_PATH "/users/%lld", (long long)customer_id)
+                                      : AUTH_PATH "/me");
+}
+
+static void reply_made(struct call *call, int status, const struct user *u)
 {
     struct json_out o = json_out(&call->out);
-    json_open(&o, NULL, '{');
-    json_put_int(&o, "customerId", u->customer_id);
-    json_put_text(&o, "username", u->username);
-    json_put_text(&o, "fullName", u->full_name);
-    json_put_text(&o, "role", USER_ROLES[u->role]);
-    json_close(&o, '}');
+    put_location(call, u->customer_id);
+    if (call->has_token)
+        api_write_user(&o, u);
+    else
+        write_self(&o, u);
     call_reply(call, status);
 }
 
@@ -52,7 +84,7 @@ void api_reply_tokens(struct call *call, const struct token_claims *claims, cons
     json_put_int(&o, "expiresIn", claims->exp - claims->iat);
     json_put_text(&o, "refreshToken", refresh_token);
     json_put_int(&o, "customerId", claims->customer_id);
-    json_put_text(&o, "role", USER_ROLES[claims->role]);
+    json_put_text(&o, "role", token_role_name(claims->role));
     json_close(&o, '}');
     call_reply(call, 200);
 }
@@ -94,24 +126,30 @@ static const char *check_new_password(struct arena *arena, const char *text, con
     return password_complaint(text, NULL);
 }
 
-/* ---- POST /auth/register ---- */
+/* ---- POST /auth/register, /auth/users ---- */
 
 struct registration {
+    const struct lane_verb *verb;
     struct register_user cmd;
     const char *password;
     struct waiter waiter;
 };
 struct register_body {
     const char *username, *password, *full_name;
+    int role; /* only an admin chooses it */
 };
 /* clang-format off */
-static const struct field REGISTER_FIELDS[] = {
-    {.name = "username", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, username), .flags = FIELD_REQUIRED,
-     .min = 1, .max = USER_NAME_MAX, .check = check_username},
-    {.name = "password", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, password), .flags = FIELD_REQUIRED,
-     .min = 1, .max = PASSWORD_BYTES_MAX, .check = check_new_password},
-    {.name = "fullName", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, full_name), .flags = FIELD_REQUIRED,
-     .min = 1, .max = USER_FULL_NAME_MAX, .check = check_full_name},
+#define REGISTER_MEMBERS \
+    {.name = "username", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, username), .flags = FIELD_REQUIRED, \
+     .min = 1, .max = USER_NAME_MAX, .check = check_username}, \
+    {.name = "password", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, password), .flags = FIELD_REQUIRED, \
+     .min = 1, .max = PASSWORD_BYTES_MAX, .check = check_new_password}, \
+    {.name = "fullName", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, full_name), .flags = FIELD_REQUIRED, \
+     .min = 1, .max = USER_FULL_NAME_MAX, .check = check_full_name}
+static const struct field REGISTER_FIELDS[] = {REGISTER_MEMBERS, FIELD_END};
+static const struct field CREATE_FIELDS[] = {
+    REGISTER_MEMBERS,
+    {.name = "role", .kind = FIELD_CHOICE, .offset = offsetof(struct register_body, role), .choices = USER_ROLES},
     FIELD_END,
 };
 /* clang-format on */
@@ -121,8 +159,7 @@ static bool registered(struct waiter *w, const void *resource)
     const struct user *u = resource;
     if (!u->opened)
         return false;
-    call_reply_header(w->call, "Location", AUTH_PATH "/me");
-    reply_user(w->call, 201, u);
+    reply_made(w->call, 201, u);
     call_finish(w->call, ERR_OK);
     return true;
 }
@@ -130,7 +167,7 @@ static bool registered(struct waiter *w, const void *resource)
 /* He is registered and may log in; his account is opened when its events come through. */
 static void registered_late(struct waiter *w)
 {
-    call_reply_header(w->call, "Location", AUTH_PATH "/me");
+    put_location(w->call, user_id_of_uuid(w->id));
     if (w->call->prefer_async)
         call_reply_header(w->call, "Preference-Applied", "respond-async");
     call_reply(w->call, 202);
@@ -161,7 +198,7 @@ static enum err work_register(struct call *call)
     if (e != ERR_OK)
         return e;
     r->cmd.password_hash = arena_strdup(&call->arena, hash);
-    return api_submit(call, service_command(call, &AUTH_REGISTER, &r->cmd, 0, (struct uuid){{0}}, ""));
+    return api_submit(call, api_command(call, r->verb, &r->cmd, 0));
 }
 
 static enum err hash_new_password(struct call *call)
@@ -178,10 +215,10 @@ static enum err query_name(struct call *call, struct db *db)
     return e == ERR_OK && holder ? taken(call, r->cmd.username) : e;
 }
 
-static enum err on_register(struct call *call)
+static enum err make_user(struct call *call, const struct lane_verb *verb, const struct field *fields)
 {
-    struct register_body body = {.username = NULL};
-    enum err e = call_body(call, REGISTER_FIELDS, &body);
+    struct register_body body = {.role = -1};
+    enum err e = call_body(call, fields, &body);
     if (e != ERR_OK)
         return e;
     const char *complaint = password_complaint(body.password, body.username);
@@ -191,11 +228,24 @@ static enum err on_register(struct call *call)
         return taken(call, body.username);
 
     struct registration *r = ARENA_NEW(&call->arena, struct registration);
-    r->cmd = (struct register_user){.username = body.username, .full_name = body.full_name};
+    r->verb = verb;
+    r->cmd = (struct register_user){.username = body.username,
+                                    .full_name = body.full_name,
+                                    .role = body.role < 0 ? ROLE_CUSTOMER : (enum token_role)body.role};
     r->password = body.password;
     r->waiter = (struct waiter){.call = call, .settled = registered, .late = registered_late};
     call->state = r;
     return readers_submit_then(call_service(call)->readers, call, query_name, hash_new_password);
+}
+
+static enum err on_register(struct call *call)
+{
+    return make_user(call, &AUTH_REGISTER, REGISTER_FIELDS);
+}
+
+enum err api_on_create_user(struct call *call)
+{
+    return make_user(call, &AUTH_CREATE_USER, CREATE_FIELDS);
 }
 
 /* ---- POST /auth/login ---- */
@@ -237,7 +287,7 @@ enum err api_sign(struct call *call, const struct user *u, struct uuid sid, time
     if (life_s <= 0)
         return fault_set(&call->fault, ERR_BAD_REFRESH_TOKEN, API_BAD_REFRESH_TOKEN);
     *ret_claims = (struct token_claims){
-        .customer_id = u->customer_id, .role = u->role, .sid = sid, .iat = now_s, .exp = now_s + life_s};
+        .customer_id = u->customer_id, .role = user_token_role(u), .sid = sid, .iat = now_s, .exp = now_s + life_s};
     return token_sign(api_auth(call)->signer, ret_claims, &call->arena, ret_token, &call->fault);
 }
 
@@ -347,7 +397,9 @@ static enum err query_me(struct call *call, struct db *db)
         return e;
     if (count == 0)
         return fault_set(&call->fault, ERR_UNAUTHENTICATED, "the token's user is not known here");
-    reply_user(call, 200, &users[0]);
+    struct json_out o = json_out(&call->out);
+    write_self(&o, &users[0]);
+    call_reply(call, 200);
     return ERR_OK;
 }
 
@@ -379,21 +431,12 @@ static enum err on_jwks(struct call *call)
 
 /* ---- the rest ---- */
 
-/* The other way of uuid_of_int. */
-static int64_t int_of_uuid(struct uuid id)
-{
-    uint64_t value = 0;
-    for (size_t i = 8; i < sizeof id.bytes; i++)
-        value = value << 8 | id.bytes[i];
-    return (int64_t)value;
-}
-
 static enum err reread(struct service *s, struct db *db, struct arena *arena, const struct uuid *ids, size_t count,
                        struct fault *fault)
 {
     int64_t *customers = ARENA_ARRAY(arena, int64_t, count + 1);
     for (size_t i = 0; i < count; i++)
-        customers[i] = int_of_uuid(ids[i]);
+        customers[i] = user_id_of_uuid(ids[i]);
     struct user *users;
     size_t found;
     enum err e = store_read_users(db, arena, customers, count, &users, &found, fault);
@@ -417,11 +460,18 @@ const struct http_route AUTH_SVC_ROUTES[] = {
     {HTTP_POST, AUTH_PATH "/register", WHO_ANYONE, on_register, 0},
     {HTTP_POST, AUTH_PATH "/login", WHO_ANYONE, on_login, 0},
     {HTTP_POST, AUTH_PATH "/refresh", WHO_ANYONE, api_on_refresh, ROUTE_IDEMPOTENT},
-    {HTTP_POST, AUTH_PATH "/logout", WHO_USER, api_on_logout, ROUTE_NO_BODY},
+    {HTTP_POST, AUTH_PATH "/logout", WHO_SIGNED_IN, api_on_logout, ROUTE_NO_BODY},
     {HTTP_GET, AUTH_PATH "/sessions", WHO_USER, api_on_list_sessions, 0},
     {HTTP_DELETE, AUTH_PATH "/sessions/{id}", WHO_USER, api_on_end_session, 0},
-    {HTTP_POST, AUTH_PATH "/password", WHO_USER, api_on_password, 0},
-    {HTTP_GET, AUTH_PATH "/me", WHO_USER, on_me, 0},
+    {HTTP_POST, AUTH_PATH "/password", WHO_SIGNED_IN, api_on_password, 0},
+    {HTTP_GET, AUTH_PATH "/me", WHO_SIGNED_IN, on_me, 0},
+    {HTTP_GET, AUTH_PATH "/users", WHO_ADMIN, api_on_list_users, 0},
+    {HTTP_POST, AUTH_PATH "/users", WHO_ADMIN, api_on_create_user, 0},
+    {HTTP_GET, AUTH_PATH "/users/{customerId}", WHO_ADMIN, api_on_get_user, 0},
+    {HTTP_PATCH, AUTH_PATH "/users/{customerId}", WHO_ADMIN, api_on_change_user, 0},
+    {HTTP_DELETE, AUTH_PATH "/users/{customerId}/sessions", WHO_ADMIN, api_on_end_sessions, 0},
+    {HTTP_GET, TRAIL_PATH, WHO_ADMIN, api_on_list_trail, 0},
+    {HTTP_POST, TRAIL_PATH, WHO_ADMIN, api_on_record, 0}, /* the gateway's own: not let through from outside */
     {HTTP_GET, "/.well-known/jwks.json", WHO_ANYONE, on_jwks, 0},
     AUDIT_ROUTE,
     {HTTP_GET, NULL, WHO_ANYONE, NULL, 0},

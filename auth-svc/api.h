@@ -26,6 +26,7 @@ void api_answer_login(struct lane_item *it);
 void api_answer_try_password(struct lane_item *it);
 void api_answer_login_failed(struct lane_item *it);
 void api_answer_refresh(struct lane_item *it);
+void api_answer_user(struct lane_item *it);
 void api_answer_done(struct lane_item *it); /* 204 */
 
 #endif

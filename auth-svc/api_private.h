@@ -12,6 +12,7 @@
 #include "store.h"
 
 #define AUTH_PATH "/api/v1/auth"
+#define TRAIL_PATH "/api/v1/admin/audit-log"
 enum { LIST_LIMIT_DEFAULT = 50, LIST_LIMIT_MAX = 200 };
 
 static inline struct auth *api_auth(const struct call *call)
@@ -42,6 +43,11 @@ MUST_CHECK enum err api_login_failed(struct call *call, enum trail_type type, in
 void api_close_list(struct json_out *o, bool more, time_us_t last_at, struct uuid last_id);
 
 extern const struct field API_NO_FIELDS[];
+/* As an admin sees him. */
+void api_write_user(struct json_out *o, const struct user *u);
+
 http_handler api_on_refresh, api_on_logout, api_on_list_sessions, api_on_end_session, api_on_password;
+http_handler api_on_create_user, api_on_list_users, api_on_get_user, api_on_change_user, api_on_end_sessions;
+http_handler api_on_list_trail, api_on_record;
 
 #endif

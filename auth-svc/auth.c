@@ -67,6 +67,8 @@ static enum err submit_admin(struct service *s, const char *hash, struct fault *
     struct register_user *cmd = ARENA_NEW(&item->own_arena, struct register_user);
     cmd->username = USER_FIRST_ADMIN;
     cmd->full_name = "First Admin";
+    cmd->role = ROLE_ADMIN;
+    cmd->must_change_password = !auth_settings_of(s)->admin_password_generated;
     cmd->password_hash = arena_strdup(&item->own_arena, hash);
     item->verb = &AUTH_FIRST_ADMIN;
     item->args = cmd;
@@ -107,10 +109,25 @@ static void tend_first_admin(struct service *s)
         make_first_admin(s, password);
 }
 
+/* Every replica does it; what one deletes, another skips. */
+static void prune(struct service *s)
+{
+    struct auth *a = auth_of(s);
+    mono_ns_t now = clock_mono_ns();
+    if (now < a->next_prune)
+        return;
+    a->next_prune = now + AUTH_PRUNE_S * NS_PER_S;
+    struct lane_item *item = lane_item_new(false);
+    item->verb = &AUTH_PRUNE;
+    if (lane_submit(s->lane, item) != ERR_OK)
+        lane_item_free(item);
+}
+
 void auth_tick(struct service *s)
 {
     struct fault fault;
     enum err e = jwks_refresh(auth_of(s)->jwks, &fault);
     (void)e; /* the keys there are stay; service.c reads the same file and logs why */
     tend_first_admin(s);
+    prune(s);
 }

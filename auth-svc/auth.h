@@ -18,6 +18,8 @@
 /* What is known of admins: the lane looks every few seconds. */
 enum auth_admins { ADMINS_UNKNOWN, ADMINS_NONE, ADMINS_ASKED_FOR, ADMINS_THERE };
 
+enum { AUTH_PRUNE_S = 60 };
+
 struct auth {
     struct token_signer *signer;
     struct hashers *hashers;
@@ -27,7 +29,8 @@ struct auth {
     struct counter *logins, *logins_refused;
     struct gauge *unopened, *unopened_age;
     _Atomic int admins;
-    bool told_no_admin; /* auth_tick's: the log was */
+    bool told_no_admin;   /* auth_tick's: the log was */
+    mono_ns_t next_prune; /* auth_tick's */
 };
 static inline struct auth *auth_of(const struct service *s)
 {

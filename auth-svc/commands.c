@@ -14,7 +14,7 @@ static void want_register(struct batch *b, struct lane_item *it)
     store_want_new_user(b, ((const struct register_user *)it->args)->username);
 }
 
-static void register_user(struct batch *b, struct lane_item *it, enum token_role role, enum trail_type type)
+static void register_user(struct batch *b, struct lane_item *it, enum trail_type type)
 {
     const struct register_user *cmd = it->args;
     if (store_name_is_taken(b, cmd->username)) {
@@ -23,18 +23,44 @@ static void register_user(struct batch *b, struct lane_item *it, enum token_role
     }
     it->result = store_add_user(b, &(struct user){.username = cmd->username,
                                                   .full_name = cmd->full_name,
-                                                  .role = role,
+                                                  .role = cmd->role,
                                                   .status = USER_ACTIVE,
                                                   .password_hash = cmd->password_hash,
+                                                  .password_version = 1,
+                                                  .must_change_password = cmd->must_change_password,
                                                   .create_date = b->now});
     const struct user *u = it->result;
     events_emit_registered(b, u);
-    trail_add(b, it, &(struct trail_entry){.type = type, .customer_id = u->customer_id, .detail = USER_ROLES[role]});
+    trail_add(b, it, &(struct trail_entry){.type = type, .customer_id = u->customer_id, .detail = USER_ROLES[u->role]});
 }
 
 static void decide_register(struct batch *b, struct lane_item *it)
 {
-    register_user(b, it, ROLE_CUSTOMER, TRAIL_REGISTERED);
+    register_user(b, it, TRAIL_REGISTERED);
+}
+
+/* Whoever was an admin when his token was signed must still be one when what he asks for is decided. */
+static bool is_by_admin(struct batch *b, struct lane_item *it)
+{
+    const struct user *actor = store_user(b, it->call->claims.customer_id);
+    if (actor && user_is_active_admin(actor))
+        return true;
+    it->err = fault_set(&it->fault, ERR_FORBIDDEN, "only admins may do this");
+    return false;
+}
+
+static void want_create(struct batch *b, struct lane_item *it)
+{
+    want_register(b, it);
+    store_want_user(b, it->call->claims.customer_id);
+    if (((const struct register_user *)it->args)->role == ROLE_ADMIN)
+        store_want_admins(b);
+}
+
+static void decide_create(struct batch *b, struct lane_item *it)
+{
+    if (is_by_admin(b, it))
+        register_user(b, it, TRAIL_CREATED);
 }
 
 static void want_first_admin(struct batch *b, struct lane_item *it)
@@ -48,7 +74,90 @@ static void decide_first_admin(struct batch *b, struct lane_item *it)
     if (store_has_admin(b))
         it->err = fault_set(&it->fault, ERR_CONFLICT, "there is an admin");
     else
-        register_user(b, it, ROLE_ADMIN, TRAIL_CREATED);
+        register_user(b, it, TRAIL_CREATED);
+}
+
+/* ---- an admin changes a user ---- */
+
+static void want_change(struct batch *b, struct lane_item *it)
+{
+    store_want_admins(b);
+    store_want_user(b, it->call->claims.customer_id);
+    store_want_sessions(b, ((const struct change_user *)it->args)->customer_id);
+}
+
+static void tell_change(struct batch *b, struct lane_item *it, enum trail_type type, const struct user *u,
+                        const char *from, const char *to)
+{
+    trail_add(b, it,
+              &(struct trail_entry){
+                  .type = type, .customer_id = u->customer_id, .detail = arena_printf(b->arena, "%s to %s", from, to)});
+}
+
+static void change(struct batch *b, struct lane_item *it, struct user *u, const struct user *next)
+{
+    if (u->role != next->role)
+        tell_change(b, it, TRAIL_ROLE, u, USER_ROLES[u->role], USER_ROLES[next->role]);
+    if (u->status != next->status)
+        tell_change(b, it, TRAIL_STATUS, u, USER_STATUSES[u->status], USER_STATUSES[next->status]);
+    const char *reason = user_change_ends_sessions(u, next);
+    *store_active_admins(b) += user_is_active_admin(next) - user_is_active_admin(u);
+    *u = *next;
+    store_touch_user(b, u);
+    if (reason)
+        (void)sessions_end(b, it, &(struct sessions_end){.customer_id = u->customer_id, .reason = reason});
+}
+
+static void decide_change(struct batch *b, struct lane_item *it)
+{
+    const struct change_user *cmd = it->args;
+    struct user *u = store_user(b, cmd->customer_id);
+    if (!is_by_admin(b, it))
+        return;
+    if (!u) {
+        it->err = fault_set(&it->fault, ERR_NOT_FOUND, "there is no user %lld", (long long)cmd->customer_id);
+        return;
+    }
+    struct user next = *u;
+    next.role = cmd->role < 0 ? u->role : (enum token_role)cmd->role;
+    next.status = cmd->status < 0 ? u->status : (enum user_status)cmd->status;
+    if (user_is_active_admin(u) && !user_is_active_admin(&next) && *store_active_admins(b) <= 1) {
+        it->err = fault_set(&it->fault, ERR_LAST_ADMIN, "nobody else is an admin who may log in");
+        return;
+    }
+    it->result = u;
+    if (next.role != u->role || next.status != u->status)
+        change(b, it, u, &next);
+}
+
+static void want_end_user_sessions(struct batch *b, struct lane_item *it)
+{
+    store_want_user(b, it->call->claims.customer_id);
+    store_want_sessions(b, ((const struct end_sessions *)it->args)->customer_id);
+}
+
+static void decide_end_user_sessions(struct batch *b, struct lane_item *it)
+{
+    if (is_by_admin(b, it))
+        AUTH_END_SESSIONS.decide(b, it);
+}
+
+/* ---- what others did, and what time did ---- */
+
+static void decide_record(struct batch *b, struct lane_item *it)
+{
+    trail_add(b, it, it->args);
+}
+
+static void want_prune(struct batch *b, struct lane_item *it)
+{
+    (void)it;
+    store_want_prune(b);
+}
+
+static void decide_nothing(struct batch *b, struct lane_item *it)
+{
+    (void)b, (void)it;
 }
 
 /* ---- log in ---- */
@@ -154,6 +263,16 @@ const struct lane_ops AUTH_SVC_OPS = {
 
 const struct lane_verb AUTH_REGISTER = {
     .name = "register", .want = want_register, .decide = decide_register, .answer = api_answer_register};
+const struct lane_verb AUTH_CREATE_USER = {
+    .name = "create_user", .want = want_create, .decide = decide_create, .answer = api_answer_register};
+const struct lane_verb AUTH_CHANGE_USER = {
+    .name = "change_user", .want = want_change, .decide = decide_change, .answer = api_answer_user};
+const struct lane_verb AUTH_END_USER_SESSIONS = {.name = "end_user_sessions",
+                                                 .want = want_end_user_sessions,
+                                                 .decide = decide_end_user_sessions,
+                                                 .answer = api_answer_done};
+const struct lane_verb AUTH_RECORD = {.name = "record", .decide = decide_record, .answer = api_answer_done};
+const struct lane_verb AUTH_PRUNE = {.name = "prune", .want = want_prune, .decide = decide_nothing};
 const struct lane_verb AUTH_FIRST_ADMIN = {
     .name = "first_admin", .want = want_first_admin, .decide = decide_first_admin};
 const struct lane_verb AUTH_LOGIN = {

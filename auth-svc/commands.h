@@ -17,10 +17,14 @@
 
 struct register_user {
     const char *username, *full_name, *password_hash;
+    enum token_role role;
+    bool must_change_password;
 };
 /* Commands. args: a struct register_user; result: the struct user. ERR_USERNAME_TAKEN. */
 extern const struct lane_verb AUTH_REGISTER;
-/* The same without a call: makes him an admin, unless there is one. */
+/* The same by an admin. What admins do is ERR_FORBIDDEN when they are none any more. */
+extern const struct lane_verb AUTH_CREATE_USER;
+/* The same without a call, unless there is an admin. */
 extern const struct lane_verb AUTH_FIRST_ADMIN;
 
 /* The buckets of an attempt, by kind; NULL: that kind is not asked. */
@@ -81,6 +85,22 @@ struct end_sessions {
     bool must_be_there; /* ERR_NOT_FOUND if there is no such live session (all: no such user) */
 };
 extern const struct lane_verb AUTH_END_SESSIONS;
+
+/* The same by an admin. */
+extern const struct lane_verb AUTH_END_USER_SESSIONS;
+
+struct change_user {
+    int64_t customer_id;
+    int role, status; /* -1: as it is */
+};
+/* args: a struct change_user; result: the struct user. ERR_NOT_FOUND; ERR_LAST_ADMIN: nobody else could administer. Ends his
+ * sessions when he is disabled or becomes another. */
+extern const struct lane_verb AUTH_CHANGE_USER;
+
+/* args: a struct trail_entry of what somebody else has done. */
+extern const struct lane_verb AUTH_RECORD;
+/* Without a call, once in a while: forgets sessions that are long over. */
+extern const struct lane_verb AUTH_PRUNE;
 
 struct change_password {
     struct guard_keys guard;

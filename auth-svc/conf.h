@@ -10,8 +10,9 @@
 struct auth_settings {
     struct service_settings service; /* first */
     const char *signing_keys_dir;
-    const char *admin_password; /* the first admin's; NULL: none was given */
     bool limits;
+    const char *admin_password;    /* the first admin's; NULL: none was given */
+    bool admin_password_generated; /* it is random and nobody has seen it: it need not be changed */
     int64_t password_memory_kib, password_ops, password_workers;
 };
 extern const struct conf_setting AUTH_SVC_SETTINGS[];

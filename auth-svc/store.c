@@ -18,9 +18,14 @@ static const struct db_stmt LOAD_NAMES = {
     "users_names",
     "SELECT username FROM app_user WHERE username = ANY ($1::text[])",
 };
+/* Two admins that demote each other change different rows: what they share is this lock. Taken before any row's. */
+static const struct db_stmt LOCK_ADMINS = {
+    "users_lock_admins",
+    "SELECT pg_advisory_xact_lock(hashtextextended('auth: who is an admin', 0))",
+};
 static const struct db_stmt LOAD_ADMINS = {
     "users_admins",
-    "SELECT EXISTS (SELECT FROM app_user WHERE role = 'ADMIN')",
+    "SELECT count(*) > 0, count(*) FILTER (WHERE status = 'ACTIVE') FROM app_user WHERE role = 'ADMIN'",
 };
 /* A batch that is rolled back leaves a gap in the numbers, and nobody minds. */
 static const struct db_stmt NEXT_IDS = {
@@ -56,6 +61,13 @@ static const struct db_stmt READ_REFRESH_OWNER = {
     "refresh_tokens_owner",
     "SELECT " USER_COLUMNS ", s.id, s.expire_date FROM refresh_token t JOIN session s ON s.id = t.session_id "
     "JOIN app_user u ON u.customer_id = s.customer_id WHERE t.hash = $1",
+};
+static const struct db_stmt READ_LIST = {
+    "users_list",
+    "SELECT " USER_COLUMNS " FROM app_user u WHERE ($1::text IS NULL OR u.username = $1) "
+    "AND ($2::text IS NULL OR u.role = $2) AND ($3::text IS NULL OR u.status = $3) "
+    "AND ($4::timestamptz IS NULL OR (u.create_date, u.customer_id) < ($4::timestamptz, $5::bigint)) "
+    "ORDER BY u.create_date DESC, u.customer_id DESC LIMIT $6",
 };
 static const struct db_stmt READ_USERS = {
     "users_read",
@@ -173,6 +185,7 @@ static void on_admins(void *arg, const struct db_rows *rows)
 {
     struct batch *b = arg;
     store_state(b)->has_admin = db_bool(rows, 0, 0);
+    store_state(b)->active_admins = db_i64(rows, 0, 1);
 }
 
 static void on_new_ids(void *arg, const struct db_rows *rows)
@@ -197,6 +210,8 @@ static void load_for_new(struct batch *b, struct users_batch *s)
 void store_load_batch(struct batch *b)
 {
     struct users_batch *s = store_state(b);
+    if (s->admins_wanted)
+        db_enqueue(b->db, &LOCK_ADMINS, &(struct db_args){.count = 0}, NULL, NULL);
     if (s->ids.count) {
         struct db_args args = db_args(b->arena);
         db_arg_array(&args, &s->ids);
@@ -239,6 +254,11 @@ bool store_has_admin(const struct batch *b)
     return ((const struct users_batch *)b->state)->has_admin;
 }
 
+int64_t *store_active_admins(struct batch *b)
+{
+    return &store_state(b)->active_admins;
+}
+
 struct user *store_add_user(struct batch *b, const struct user *user)
 {
     struct users_batch *s = store_state(b);
@@ -250,6 +270,7 @@ struct user *store_add_user(struct batch *b, const struct user *user)
     keep(b, u);
     take_name(b, user->username);
     s->has_admin |= user->role == ROLE_ADMIN;
+    s->active_admins += user->role == ROLE_ADMIN;
     return &u->user;
 }
 
@@ -342,6 +363,17 @@ void store_save_batch(struct batch *b)
 
 /* ---- reads ---- */
 
+void store_arg_cursor(struct db_args *args, const struct cursor *after)
+{
+    if (after->present) {
+        db_arg_time(args, after->at);
+        db_arg_uuid(args, after->id);
+    } else {
+        db_arg_null(args);
+        db_arg_null(args);
+    }
+}
+
 /* The one row of a statement of USER_COLUMNS and the password's hash. NULL: there is none. */
 static enum err read_with_password(struct db *db, struct arena *arena, const struct db_stmt *stmt,
                                    const struct db_args *args, struct user **ret, struct fault *fault)
@@ -413,6 +445,40 @@ enum err store_read_users(struct db *db, struct arena *arena, const int64_t *ids
     *ret = ARENA_ARRAY(arena, struct user, *ret_count + 1);
     for (int r = 0; r < db_count(rows); r++)
         read_row(arena, rows, r, &(*ret)[r]);
+    return ERR_OK;
+}
+
+static const char *word_or_null(const char *const *words, int i)
+{
+    return i < 0 ? NULL : words[i];
+}
+
+enum err store_read_user_list(struct db *db, struct arena *arena, const struct user_filter *f, struct user_list *ret,
+                              struct fault *fault)
+{
+    struct db_args args = db_args(arena);
+    db_arg_text(&args, f->username);
+    db_arg_text(&args, word_or_null(USER_ROLES, f->role));
+    db_arg_text(&args, word_or_null(USER_STATUSES, f->status));
+    if (f->after.present) {
+        db_arg_time(&args, f->after.at);
+        db_arg_i64(&args, user_id_of_uuid(f->after.id));
+    } else {
+        db_arg_null(&args);
+        db_arg_null(&args);
+    }
+    db_arg_i64(&args, f->limit + 1);
+    CLEANUP_ROWS struct db_rows *rows = NULL;
+    enum err e = db_query(db, &READ_LIST, &args, &rows, fault);
+    if (e)
+        return e;
+
+    size_t found = (size_t)db_count(rows);
+    ret->more = found > (size_t)f->limit;
+    ret->count = ret->more ? (size_t)f->limit : found;
+    ret->items = ARENA_ARRAY(arena, struct user, found + 1);
+    for (size_t r = 0; r < ret->count; r++)
+        read_row(arena, rows, (int)r, &ret->items[r]);
     return ERR_OK;
 }
 

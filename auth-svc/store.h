@@ -16,6 +16,7 @@
 
 /* ---- a batch ---- */
 
+enum { STORE_KEEP_S = 24 * 3600, STORE_PRUNE_MAX = 1000 };
 struct batch_user; /* private: a user, his live sessions, and what the batch did to them */
 struct batch_token;
 struct batch_bucket;
@@ -30,15 +31,18 @@ struct users_batch {
     struct db_array ids, new_names, session_ids /* of whom */, token_hashes, bucket_keys;
     int64_t *new_ids; /* one for each new user that is wanted */
     size_t new_id_count, new_ids_given;
-    bool admins_wanted, has_admin, ready;
+    bool admins_wanted, has_admin, prune_wanted, ready;
+    int64_t active_admins;
 };
 /* In `want`. A user's row is the lock of all that is his: who changes a session wants its user. */
 void store_want_user(struct batch *b, int64_t customer_id);
 void store_want_new_user(struct batch *b, const char *username);
+/* Who is an admin: until COMMIT nobody else decides on that. */
 void store_want_admins(struct batch *b);
 void store_want_sessions(struct batch *b, int64_t customer_id); /* his live ones; and him */
 void store_want_token(struct batch *b, const char *hash);
 void store_want_bucket(struct batch *b, const char *key);
+void store_want_prune(struct batch *b); /* of sessions whose life is over for STORE_KEEP_S, a few at a time */
 /* In lane_ops. */
 void store_load_batch(struct batch *b);
 void store_save_batch(struct batch *b);
@@ -46,6 +50,7 @@ void store_save_batch(struct batch *b);
 struct user *store_user(struct batch *b, int64_t customer_id); /* NULL: there is none */
 bool store_name_is_taken(struct batch *b, const char *username);
 bool store_has_admin(const struct batch *b);
+int64_t *store_active_admins(struct batch *b); /* how many; the caller keeps count */
 /* Gives him his customer id. */
 struct user *store_add_user(struct batch *b, const struct user *u);
 void store_touch_opened(struct batch *b, struct user *u);
@@ -98,6 +103,40 @@ MUST_CHECK enum err store_read_known_address(struct db *db, struct arena *arena,
                                              const char *address, bool *ret_known, struct fault *fault);
 /* Deletes buckets that hold nothing, a thousand at most. */
 void store_prune_buckets(struct db *db);
+/* Newest first, from behind `after`, whose id is uuid_of_int of the customer's. */
+struct user_filter {
+    const char *username; /* NULL: any */
+    int role, status;     /* -1: any */
+    struct cursor after;
+    int64_t limit;
+};
+struct user_list {
+    struct user *items;
+    size_t count;
+    bool more;
+};
+MUST_CHECK enum err store_read_user_list(struct db *db, struct arena *arena, const struct user_filter *filter,
+                                         struct user_list *ret, struct fault *fault);
+struct trail_filter {
+    int type;            /* -1: any */
+    int64_t customer_id; /* 0: any */
+    time_us_t from, to;  /* 0: open */
+    struct cursor after;
+    int64_t limit;
+};
+struct trail_row {
+    struct uuid id, session_id;
+    time_us_t at;
+    int64_t customer_id;
+    const char *type, *actor, *address, *request_id, *detail;
+};
+struct trail_list {
+    struct trail_row *items;
+    size_t count;
+    bool more;
+};
+MUST_CHECK enum err store_read_trail(struct db *db, struct arena *arena, const struct trail_filter *filter,
+                                     struct trail_list *ret, struct fault *fault);
 struct user_measures {
     int64_t unopened; /* sagas under way … */
     time_us_t oldest; /* … and since when the oldest (0: none) */

@@ -41,6 +41,8 @@ void store_save_trail(struct batch *b);
 /* All arrays become the statement's arguments, behind `first` (a time; NULL: none), and are done with. Empty: nothing is done. */
 void store_save_arrays(struct batch *b, const struct db_stmt *stmt, const time_us_t *first, struct db_array *const *all,
                        size_t count);
+/* A cursor is two arguments: time and id. */
+void store_arg_cursor(struct db_args *args, const struct cursor *after);
 int store_index_of(const char *const *names, const char *name);
 const char *store_text_or_null(struct arena *arena, const struct db_rows *rows, int r, int c);
 time_us_t store_time_or_0(const struct db_rows *rows, int r, int c);

@@ -47,6 +47,13 @@ static const struct db_stmt USE_TOKENS = {
     "its "
     "lock')",
 };
+/* Their tokens go with them. Until then a used one is known for what it is. */
+static const struct db_stmt PRUNE = {
+    "sessions_prune",
+    "DELETE FROM session WHERE id = ANY (ARRAY(SELECT id FROM session WHERE expire_date < $1 ORDER BY expire_date "
+    "LIMIT "
+    "$2 FOR UPDATE SKIP LOCKED))",
+};
 static const struct db_stmt READ_SESSIONS = {
     "sessions_list",
     "SELECT " SESSION_COLUMNS " FROM session s WHERE s.customer_id = $1 AND s.revoke_date IS NULL "
@@ -76,6 +83,11 @@ void store_want_sessions(struct batch *b, int64_t customer_id)
 {
     store_want_user(b, customer_id);
     db_array_i64(&store_state(b)->session_ids, customer_id);
+}
+
+void store_want_prune(struct batch *b)
+{
+    store_state(b)->prune_wanted = true;
 }
 
 void store_want_token(struct batch *b, const char *hash)
@@ -279,8 +291,18 @@ static void save_tokens(struct batch *b)
     store_save_arrays(b, &USE_TOKENS, &b->now, changed, sizeof changed / sizeof changed[0]);
 }
 
+static void prune(struct batch *b)
+{
+    struct db_args args = db_args(b->arena);
+    db_arg_time(&args, b->now - STORE_KEEP_S * US_PER_S);
+    db_arg_i64(&args, STORE_PRUNE_MAX);
+    db_enqueue(b->db, &PRUNE, &args, NULL, NULL);
+}
+
 void store_save_sessions(struct batch *b)
 {
+    if (store_state(b)->prune_wanted)
+        prune(b);
     save_new(b);
     save_changed(b);
     save_tokens(b);
@@ -294,13 +316,7 @@ enum err store_read_sessions(struct db *db, struct arena *arena, int64_t custome
     struct db_args args = db_args(arena);
     db_arg_i64(&args, customer_id);
     db_arg_time(&args, now);
-    if (after->present) {
-        db_arg_time(&args, after->at);
-        db_arg_uuid(&args, after->id);
-    } else {
-        db_arg_null(&args);
-        db_arg_null(&args);
-    }
+    store_arg_cursor(&args, after);
     db_arg_i64(&args, limit + 1);
     CLEANUP_ROWS struct db_rows *rows = NULL;
     enum err e = db_query(db, &READ_SESSIONS, &args, &rows, fault);

@@ -8,6 +8,15 @@ static const struct db_stmt INSERT_TRAIL = {
     "AS g (id, type, actor, customer_id, session_id, address, request_id, detail)",
 };
 
+static const struct db_stmt READ_TRAIL = {
+    "trail_list",
+    "SELECT a.id, a.at, a.type, a.actor, a.customer_id, a.session_id, a.address, a.request_id, a.detail "
+    "FROM audit_log a WHERE ($1::text IS NULL OR a.type = $1) AND ($2::bigint IS NULL OR a.customer_id = $2) "
+    "AND ($3::timestamptz IS NULL OR a.at >= $3) AND ($4::timestamptz IS NULL OR a.at < $4) "
+    "AND ($5::timestamptz IS NULL OR (a.at, a.id) < ($5::timestamptz, $6::uuid)) "
+    "ORDER BY a.at DESC, a.id DESC LIMIT $7",
+};
+
 struct batch_trail {
     struct trail_entry *entry;
     struct batch_trail *next;
@@ -47,4 +56,56 @@ void store_save_trail(struct batch *b)
         db_array_text(&detail, e->detail);
     }
     store_save_arrays(b, &INSERT_TRAIL, &b->now, all, COUNT);
+}
+
+/* ---- reads ---- */
+
+static void arg_time_or_null(struct db_args *args, time_us_t t)
+{
+    if (t)
+        db_arg_time(args, t);
+    else
+        db_arg_null(args);
+}
+
+static struct trail_row read_row(struct arena *arena, const struct db_rows *rows, int r)
+{
+    return (struct trail_row){
+        .id = db_uuid(rows, r, 0),
+        .at = db_time(rows, r, 1),
+        .type = arena_strdup(arena, db_text(rows, r, 2)),
+        .actor = store_text_or_null(arena, rows, r, 3),
+        .customer_id = db_null(rows, r, 4) ? 0 : db_i64(rows, r, 4),
+        .session_id = db_uuid(rows, r, 5),
+        .address = store_text_or_null(arena, rows, r, 6),
+        .request_id = store_text_or_null(arena, rows, r, 7),
+        .detail = store_text_or_null(arena, rows, r, 8),
+    };
+}
+
+enum err store_read_trail(struct db *db, struct arena *arena, const struct trail_filter *f, struct trail_list *ret,
+                          struct fault *fault)
+{
+    struct db_args args = db_args(arena);
+    db_arg_text(&args, f->type < 0 ? NULL : TRAIL_TYPES[f->type]);
+    if (f->customer_id)
+        db_arg_i64(&args, f->customer_id);
+    else
+        db_arg_null(&args);
+    arg_time_or_null(&args, f->from);
+    arg_time_or_null(&args, f->to);
+    store_arg_cursor(&args, &f->after);
+    db_arg_i64(&args, f->limit + 1);
+    CLEANUP_ROWS struct db_rows *rows = NULL;
+    enum err e = db_query(db, &READ_TRAIL, &args, &rows, fault);
+    if (e)
+        return e;
+
+    size_t found = (size_t)db_count(rows);
+    ret->more = found > (size_t)f->limit;
+    ret->count = ret->more ? (size_t)f->limit : found;
+    ret->items = ARENA_ARRAY(arena, struct trail_row, found + 1);
+    for (size_t r = 0; r < ret->count; r++)
+        ret->items[r] = read_row(arena, rows, (int)r);
+    return ERR_OK;
 }

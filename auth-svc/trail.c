@@ -12,7 +12,7 @@ const char *const TRAIL_TYPES[] = {
 
 const char *trail_actor(struct arena *arena, enum token_role role, int64_t customer_id)
 {
-    return arena_printf(arena, "%s:%lld", role == ROLE_ADMIN ? "ADMIN" : "CUSTOMER", (long long)customer_id);
+    return arena_printf(arena, "%s:%lld", role == ROLE_CUSTOMER ? "CUSTOMER" : "ADMIN", (long long)customer_id);
 }
 
 static const char *actor_of(struct batch *b, const struct call *call)

@@ -36,6 +36,8 @@ enum trail_type {
 /* clang-format on */
 extern const char *const TRAIL_TYPES[]; /* by enum trail_type, NULL-ended */
 
+enum { TRAIL_DETAIL_MAX = 300 /* bytes */ };
+
 struct trail_entry {
     enum trail_type type;
     int64_t customer_id;    /* whom; 0: nobody we know */

@@ -8,6 +8,7 @@
 #define AUTH_SVC_USER_H
 
 #include "base/clock.h"
+#include "base/id.h"
 #include "io/token.h"
 
 enum user_status { USER_ACTIVE, USER_DISABLED };
@@ -33,6 +34,12 @@ struct user {
 
 /* Lower-cases (ASCII only) what then must be 3 to 32 of a-z, 0-9, '.', '_', '-'. false: it is not; ret_name is spoilt. */
 MUST_CHECK bool user_name_normalise(const char *text, char ret_name[USER_NAME_MAX + 1]);
+/* The other way of uuid_of_int. */
+int64_t user_id_of_uuid(struct uuid id);
+enum token_role user_token_role(const struct user *u); /* what his access tokens say */
+bool user_is_active_admin(const struct user *u);
+/* The event's reason, when a user who becomes `next` can't go on with his sessions; NULL: he can. */
+const char *user_change_ends_sessions(const struct user *u, const struct user *next);
 bool user_may_log_in(const struct user *u);
 /* The books' word. false: he was open before: nothing changes. */
 bool user_open(struct user *u);

@@ -9,7 +9,8 @@
 
 enum { PATH_MAX_LEN = 128, OWN_NAME_LEN_MAX = 32, WHERE_MAX = 32, TRY_READ_MS = 1000, SLOW_MS = 1000 };
 
-static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", NULL};
+static const char *const WHO[] = {
+    [WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", [WHO_SIGNED_IN] = "signed-in", NULL};
 
 /* A member of "routes" as it stands there. */
 struct route_text {

@@ -27,6 +27,7 @@
     X(ERR_BAD_CREDENTIALS,         401, "invalid_credentials",       "User name or password is wrong")   \
     X(ERR_BAD_REFRESH_TOKEN,       401, "invalid_refresh_token",     "The refresh token is not valid")   \
     X(ERR_FORBIDDEN,               403, "forbidden",                 "Your role may not do this")        \
+    X(ERR_PASSWORD_CHANGE_REQUIRED, 403, "password_change_required", "Change your password first")       \
     X(ERR_NOT_FOUND,               404, "not_found",                 "There is no such thing")           \
     X(ERR_ORDER_NOT_FOUND,         404, "order_not_found",           "There is no such order")           \
     X(ERR_METHOD_NOT_ALLOWED,      405, "method_not_allowed",        "This path has no such method")     \
@@ -37,6 +38,7 @@
     X(ERR_ORDER_NOT_MATCHABLE,     409, "order_not_matchable",       "The order can't be matched")       \
     X(ERR_CLIENT_ORDER_ID_USED,    409, "client_order_id_used",      "That clientOrderId is taken")      \
     X(ERR_USERNAME_TAKEN,          409, "username_taken",            "That user name is taken")          \
+    X(ERR_LAST_ADMIN,              409, "last_admin",                "The last active admin must stay one") \
     X(ERR_BODY_TOO_LARGE,          413, "body_too_large",            "The body is too large")            \
     X(ERR_URI_TOO_LONG,            414, "uri_too_long",              "The request target is too long")   \
     X(ERR_UNSUPPORTED_MEDIA_TYPE,  415, "unsupported_media_type",    "Send application/json")            \

@@ -35,7 +35,12 @@ enum {
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_HEAD, HTTP_OPTIONS, HTTP_OTHER };
 const char *http_method_name(enum http_method m);
 
-enum http_who { WHO_ANYONE, WHO_USER, WHO_ADMIN };
+enum http_who {
+    WHO_ANYONE,
+    WHO_USER,
+    WHO_ADMIN,
+    WHO_SIGNED_IN, /* a user, or a newcomer, who is let in nowhere else */
+};
 enum {
     ROUTE_IDEMPOTENT = 1,    /* honours Idempotency-Key (read and checked by the frame) */
     ROUTE_NO_BODY = 2,       /* a body is refused, 400 */

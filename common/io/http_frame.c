@@ -74,6 +74,9 @@ static enum err ask_token(struct call *call)
 
 static enum err ask_role(struct call *call)
 {
+    bool may_be_new = call->route->who == WHO_ANYONE || call->route->who == WHO_SIGNED_IN;
+    if (call->claims.role == ROLE_NEWCOMER && !may_be_new)
+        return fault_set(&call->fault, ERR_PASSWORD_CHANGE_REQUIRED, "set a password of your own first, then log in");
     if (call->route->who == WHO_ADMIN && call->claims.role != ROLE_ADMIN)
         return fault_set(&call->fault, ERR_FORBIDDEN, "only admins may do this");
     return admit(call, HTTP_ADMITTED);

@@ -42,8 +42,13 @@ enum {
     SIGNS_AFTER_S = 90, /* by then every verifier has read the new public key */
 };
 
-static const char *const ROLES[] = {[ROLE_CUSTOMER] = "CUSTOMER", [ROLE_ADMIN] = "ADMIN"};
+static const char *const ROLES[] = {[ROLE_CUSTOMER] = "CUSTOMER", [ROLE_ADMIN] = "ADMIN", [ROLE_NEWCOMER] = "NEWCOMER"};
 enum { ROLE_COUNT = sizeof(ROLES) / sizeof(ROLES[0]) };
+
+const char *token_role_name(enum token_role role)
+{
+    return ROLES[role];
+}
 
 /* ---- public keys ---- */
 

@@ -18,7 +18,12 @@
 #include "base/str.h"
 
 enum { TOKEN_MAX = 4096, TOKEN_LIFE_S = 600, TOKEN_LEEWAY_S = 30, TOKEN_KEYS_MAX = 16 };
-enum token_role { ROLE_CUSTOMER, ROLE_ADMIN };
+enum token_role {
+    ROLE_CUSTOMER,
+    ROLE_ADMIN,
+    ROLE_NEWCOMER, /* whose password somebody else knows: he may set another one, and no more */
+};
+const char *token_role_name(enum token_role role); /* "CUSTOMER", "ADMIN", "NEWCOMER" */
 
 struct token_claims {
     int64_t customer_id;

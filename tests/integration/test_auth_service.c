@@ -470,6 +470,272 @@ static void the_trail_says_who_and_can_not_be_changed(void **state)
                      0);
 }
 
+/* ---- users, by admins ---- */
+
+static int64_t admins(struct world *w)
+{
+    return stand_number(&w->st, "SELECT count(*) FROM app_user WHERE role = 'ADMIN' AND status = 'ACTIVE'");
+}
+
+/* Two admins and nobody else who is one; the customer of this story is the first. */
+static void make_two_admins(struct world *w, struct tokens ret[2])
+{
+    char name[2][32];
+    stand_run(&w->st, "UPDATE app_user SET role = 'CUSTOMER' WHERE role = 'ADMIN'");
+    for (int i = 0; i < 2; i++) {
+        snprintf(name[i], sizeof name[i], "admin-%" PRId64 "-%d", w->customer, i);
+        add_user(w, 100000 + 2 * w->customer + i, name[i], "ADMIN");
+        ret[i] = log_in_as(w, name[i], PASSWORD);
+        assert_int_equal(ret[i].status, 200);
+    }
+}
+
+static int64_t admin_id(const struct world *w, int i)
+{
+    return 100000 + 2 * w->customer + i;
+}
+
+static int send_change(struct stand *st, const char *token, int64_t customer_id, const char *body)
+{
+    char path[64];
+    snprintf(path, sizeof path, PATH "/users/%" PRId64, customer_id);
+    return stand_send(st, &(struct ask){.method = "PATCH", .path = path, .body = body, .token = token});
+}
+
+static struct answer change(struct world *w, const char *token, int64_t customer_id, const char *body)
+{
+    return stand_hear(&w->st, send_change(&w->st, token, customer_id, body));
+}
+
+static void who_is_disabled_or_gets_another_role_is_out_at_once(void **state)
+{
+    static const struct {
+        const char *body, *reason, *trail;
+    } ROWS[] = {
+        {"{\"status\":\"DISABLED\"}", "disabled", "user.status_changed"},
+        {"{\"role\":\"ADMIN\"}", "role", "user.role_changed"},
+        {"{\"role\":\"ADMIN\",\"status\":\"DISABLED\"}", "disabled", "user.role_changed"},
+    };
+    struct world *w = *state;
+    struct tokens admin[2];
+    make_two_admins(w, admin);
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
+        assert_int_equal(next_customer(state), 0);
+        struct tokens his[] = {log_in(w), log_in(w)};
+        ROW_CHECK(change(w, admin[0].access, w->customer, ROWS[i].body).status == 200, ROWS[i].body);
+        ROW_CHECK(told(w, ROWS[i].reason) == 2, ROWS[i].body);
+        ROW_CHECK(written(w, ROWS[i].trail) == 1, ROWS[i].body);
+        ROW_CHECK(refresh(w, his[0].refresh).status == 401, ROWS[i].body);
+        ROW_CHECK(refresh(w, his[1].refresh).status == 401, ROWS[i].body);
+        ROW_CHECK(change(w, admin[0].access, w->customer, ROWS[i].body).status == 200, "it is so already");
+        ROW_CHECK(written(w, ROWS[i].trail) == 1, "and nothing is told again");
+    }
+    assert_int_equal(change(w, admin[0].access, w->customer, "{\"status\":\"ACTIVE\",\"role\":\"CUSTOMER\"}").status,
+                     200);
+    assert_int_equal(log_in_as(w, w->name, PASSWORD).status, 200);
+}
+
+static void what_is_no_change_is_refused(void **state)
+{
+    static const struct {
+        const char *body;
+        int status;
+    } ROWS[] = {
+        {"{}", 400},
+        {"{\"role\":\"BOSS\"}", 400},
+        {"{\"status\":null}", 400},
+        {"{\"status\":\"ACTIVE\",\"username\":\"x\"}", 400},
+    };
+    struct world *w = *state;
+    struct tokens admin[2], his = log_in(w);
+    make_two_admins(w, admin);
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++)
+        ROW_CHECK(change(w, admin[0].access, w->customer, ROWS[i].body).status == ROWS[i].status, ROWS[i].body);
+    assert_int_equal(change(w, admin[0].access, 999999, "{\"role\":\"ADMIN\"}").status, 404);
+    assert_int_equal(change(w, his.access, w->customer, "{\"role\":\"ADMIN\"}").status, 403);
+    stand_run(&w->st, "UPDATE app_user SET role = 'CUSTOMER' WHERE customer_id = %" PRId64, admin_id(w, 1));
+    assert_int_equal(change(w, admin[1].access, w->customer, "{\"role\":\"ADMIN\"}").status,
+                     403); /* he is none any more */
+}
+
+static void the_last_active_admin_stays_one(void **state)
+{
+    struct world *w = *state;
+    struct tokens admin[2];
+    make_two_admins(w, admin);
+    assert_int_equal(change(w, admin[0].access, admin_id(w, 1), "{\"status\":\"DISABLED\"}").status, 200);
+    struct answer answer = change(w, admin[0].access, admin_id(w, 0), "{\"status\":\"DISABLED\"}");
+    assert_int_equal(answer.status, 409);
+    assert_string_equal(stand_member(&w->st, answer.body, "code"), "last_admin");
+    assert_int_equal(change(w, admin[0].access, admin_id(w, 0), "{\"role\":\"CUSTOMER\"}").status, 409);
+    assert_int_equal(admins(w), 1);
+    assert_int_equal(change(w, admin[0].access, admin_id(w, 1), "{\"status\":\"ACTIVE\"}").status, 200);
+    assert_int_equal(change(w, admin[0].access, admin_id(w, 0), "{\"role\":\"CUSTOMER\"}").status, 200);
+    assert_int_equal(admins(w), 1);
+}
+
+/* Whoever is second finds that he is no admin any more (403), or that nobody else would be (409). */
+static void assert_one_is_left(struct world *w, struct answer first, struct answer second)
+{
+    assert_int_equal(first.status == 200 ? 1 : 0, second.status == 200 ? 0 : 1);
+    int refused = first.status == 200 ? second.status : first.status;
+    assert_true(refused == 403 || refused == 409);
+    assert_int_equal(admins(w), 1);
+}
+
+static void two_admins_who_demote_each_other_in_one_batch_leave_one(void **state)
+{
+    struct world *w = *state;
+    struct tokens admin[2];
+    make_two_admins(w, admin);
+    stand_hold(&w->st);
+    int a = send_change(&w->st, admin[0].access, admin_id(w, 1), "{\"role\":\"CUSTOMER\"}");
+    int b = send_change(&w->st, admin[1].access, admin_id(w, 0), "{\"status\":\"DISABLED\"}");
+    stand_await_inbox(&w->st, 2);
+    stand_release(&w->st);
+    struct answer first = stand_hear(&w->st, a), second = stand_hear(&w->st, b);
+    assert_one_is_left(w, first, second);
+}
+
+static void two_admins_who_demote_each_other_by_two_processes_leave_one(void **state)
+{
+    enum { ROUNDS = 10 };
+    struct world *w = *state;
+    struct world *other = mem_alloc(sizeof *other);
+    stand_join(&other->st, &w->st);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct tokens admin[2];
+        assert_int_equal(next_customer(state), 0);
+        make_two_admins(w, admin);
+        int a = send_change(&w->st, admin[0].access, admin_id(w, 1), "{\"role\":\"CUSTOMER\"}");
+        int b = send_change(&other->st, admin[1].access, admin_id(w, 0), "{\"role\":\"CUSTOMER\"}");
+        struct answer first = stand_hear(&w->st, a), second = stand_hear(&other->st, b);
+        assert_one_is_left(w, first, second);
+    }
+    stand_close(&other->st);
+    mem_free(other);
+}
+
+static void an_admin_makes_users_lists_them_and_ends_their_sessions(void **state)
+{
+    struct world *w = *state;
+    struct tokens admin[2], his = log_in(w);
+    char path[96], body[192];
+    make_two_admins(w, admin);
+    snprintf(body, sizeof body,
+             "{\"username\":\"made-%" PRId64 "\",\"password\":\"" NEW_PASSWORD
+             "\",\"fullName\":\"M\",\"role\":\"ADMIN\"}",
+             w->customer);
+    struct ask make = {.method = "POST", .path = PATH "/users", .body = body, .token = admin[0].access};
+    int socket = stand_send(&w->st, &make);
+    assert_int_equal(stand_hear(&w->st, socket).status, 202); /* nobody opens accounts here */
+    assert_int_equal(stand_ask(&w->st, &make).status, 409);
+    make.token = his.access;
+    assert_int_equal(stand_ask(&w->st, &make).status, 403);
+    assert_int_equal(
+        stand_number(&w->st,
+                     "SELECT count(*) FROM app_user u JOIN audit_log a USING (customer_id) WHERE u.username = "
+                     "'made-%" PRId64 "' AND u.role = 'ADMIN' AND a.type = 'user.created' AND a.actor = "
+                     "'ADMIN:%" PRId64 "' AND a.detail = 'ADMIN'",
+                     w->customer, admin_id(w, 0)),
+        1);
+
+    struct answer list = stand_ask(
+        &w->st, &(struct ask){.method = "GET", .path = PATH "/users?role=ADMIN&limit=1", .token = admin[0].access});
+    assert_int_equal(list.status, 200);
+    assert_non_null(strstr(list.body, "\"username\":\"made-"));
+    assert_null(strstr(list.body, "argon"));
+    snprintf(path, sizeof path, PATH "/users?role=ADMIN&limit=1&cursor=%s",
+             stand_member(&w->st, list.body, "nextCursor"));
+    list = stand_ask(&w->st, &(struct ask){.method = "GET", .path = path, .token = admin[0].access});
+    snprintf(path, sizeof path, "\"customerId\":%" PRId64 ",", admin_id(w, 1));
+    assert_non_null(strstr(list.body, path));
+
+    snprintf(path, sizeof path, PATH "/users/%" PRId64 "/sessions", w->customer);
+    assert_int_equal(ask(w, his.access, "DELETE", path, NULL), 403);
+    assert_int_equal(ask(w, admin[0].access, "DELETE", path, NULL), 204);
+    assert_int_equal(told(w, "admin"), 1);
+    assert_int_equal(refresh(w, his.refresh).status, 401);
+    assert_int_equal(ask(w, admin[0].access, "DELETE", PATH "/users/999999/sessions", NULL), 404);
+}
+
+static void a_newcomer_may_set_a_password_and_no_more_until_he_has(void **state)
+{
+    struct world *w = *state;
+    struct tokens admin[2];
+    make_two_admins(w, admin);
+    stand_run(&w->st, "UPDATE app_user SET role = 'ADMIN', must_change_password = true WHERE customer_id = %" PRId64,
+              w->customer);
+    struct tokens his = log_in(w);
+    assert_int_equal(ask(w, his.access, "GET", PATH "/me", NULL), 200);
+    assert_int_equal(ask(w, his.access, "GET", PATH "/users", NULL), 403);
+    struct answer answer = stand_ask(&w->st,
+                                     &(struct ask){.method = "GET", .path = PATH "/sessions", .token = his.access});
+    assert_string_equal(stand_member(&w->st, answer.body, "code"), "password_change_required");
+    his = refresh(w, his.refresh); /* nothing is won by that */
+    assert_int_equal(ask(w, his.access, "GET", PATH "/users", NULL), 403);
+
+    assert_int_equal(ask(w, his.access, "POST", PATH "/password",
+                         "{\"currentPassword\":\"" PASSWORD "\",\"newPassword\":\"" NEW_PASSWORD "\"}"),
+                     204);
+    his = refresh(w, his.refresh);
+    assert_int_equal(ask(w, his.access, "GET", PATH "/users", NULL), 200);
+}
+
+static void admins_read_the_trail_and_the_gateway_writes_into_it(void **state)
+{
+    static const char TRAIL[] = "/api/v1/admin/audit-log";
+    struct world *w = *state;
+    struct tokens admin[2], his = log_in(w);
+    char path[160];
+    make_two_admins(w, admin);
+    (void)refresh(w, his.refresh);
+    assert_int_equal(ask(w, his.access, "GET", TRAIL, NULL), 403);
+    snprintf(path, sizeof path, "%s?customerId=%" PRId64 "&limit=1", TRAIL, w->customer);
+    struct answer page = stand_ask(&w->st, &(struct ask){.method = "GET", .path = path, .token = admin[0].access});
+    assert_string_equal(stand_member(&w->st, page.body, "type"), "session.refreshed");
+    snprintf(path, sizeof path, "%s?customerId=%" PRId64 "&limit=1&cursor=%s", TRAIL, w->customer,
+             stand_member(&w->st, page.body, "nextCursor"));
+    page = stand_ask(&w->st, &(struct ask){.method = "GET", .path = path, .token = admin[0].access});
+    assert_string_equal(stand_member(&w->st, page.body, "type"), "login.succeeded");
+    assert_non_null(strstr(page.body, "\"nextCursor\":null"));
+
+    static const char TELL[] = "{\"type\":\"breaker.forced\",\"detail\":\"orders: forced open\"}";
+    assert_int_equal(ask(w, his.access, "POST", TRAIL, TELL), 403);
+    assert_int_equal(ask(w, admin[0].access, "POST", TRAIL, "{\"type\":\"login.succeeded\",\"detail\":\"me\"}"), 400);
+    assert_int_equal(ask(w, admin[0].access, "POST", TRAIL, TELL), 204);
+    page = stand_ask(&w->st, &(struct ask){.method = "GET",
+                                           .path = "/api/v1/admin/audit-log?type=breaker.forced&limit=1",
+                                           .token = admin[0].access});
+    snprintf(path, sizeof path, "ADMIN:%" PRId64, admin_id(w, 0));
+    assert_string_equal(stand_member(&w->st, page.body, "actor"), path);
+    assert_string_equal(stand_member(&w->st, page.body, "detail"), "orders: forced open");
+    assert_int_equal(ask(w, admin[0].access, "GET", "/api/v1/admin/audit-log?type=nothing", NULL), 400);
+    assert_int_equal(ask(w, admin[0].access, "GET",
+                         "/api/v1/admin/audit-log?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", NULL),
+                     400);
+}
+
+static void sessions_that_are_long_over_are_forgotten(void **state)
+{
+    struct world *w = *state;
+    struct tokens old = log_in(w);
+    (void)log_in(w);
+    (void)refresh(w, old.refresh);
+    stand_run(
+        &w->st,
+        "UPDATE session SET create_date = now() - interval '9 d', idle_date = now() - interval '2 d', expire_date = "
+        "now() - interval '2 d' WHERE id IN (SELECT session_id FROM refresh_token WHERE used_date IS NOT NULL) AND "
+        "customer_id = %" PRId64,
+        w->customer);
+    struct lane_item *item = lane_item_new(false);
+    item->verb = &AUTH_PRUNE;
+    assert_int_equal(lane_submit(w->st.service.lane, item), ERR_OK);
+    stand_settle(&w->st);
+    assert_int_equal(stand_number(&w->st, "SELECT count(*) FROM session WHERE customer_id = %" PRId64, w->customer), 1);
+    assert_int_equal(live_tips(w), 1);
+}
+
 /* ---- what it answers for ---- */
 
 static const struct planted PLANTED[] = {
@@ -554,6 +820,15 @@ int main(void)
         STORY(a_log_in_too_many_ends_the_oldest_session),
         STORY(a_log_in_hashes_a_cheap_password_anew_and_ends_no_session),
         STORY(the_trail_says_who_and_can_not_be_changed),
+        STORY(who_is_disabled_or_gets_another_role_is_out_at_once),
+        STORY(what_is_no_change_is_refused),
+        STORY(the_last_active_admin_stays_one),
+        STORY(two_admins_who_demote_each_other_in_one_batch_leave_one),
+        STORY(an_admin_makes_users_lists_them_and_ends_their_sessions),
+        STORY(a_newcomer_may_set_a_password_and_no_more_until_he_has),
+        STORY(admins_read_the_trail_and_the_gateway_writes_into_it),
+        STORY(sessions_that_are_long_over_are_forgotten),
+        STORY(two_admins_who_demote_each_other_by_two_processes_leave_one),
         STORY(a_refresh_whose_commit_is_lost_gives_one_true_answer),
         cmocka_unit_test(every_statement_can_be_run_the_migrations_add_up_and_each_check_finds_what_it_is_for),
     };

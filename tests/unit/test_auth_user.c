@@ -67,6 +67,35 @@ static void an_account_is_opened_once(void **state)
     assert_true(u.opened);
 }
 
+static void who_changes_can_go_on_only_as_who_he_was(void **state)
+{
+    (void)state;
+    static const struct {
+        struct user is, becomes;
+        const char *reason, *why;
+    } ROWS[] = {
+        {{.role = ROLE_ADMIN}, {.role = ROLE_ADMIN}, NULL, "nothing changes"},
+        {{.role = ROLE_ADMIN}, {.role = ROLE_CUSTOMER}, "role", "demoted"},
+        {{.role = ROLE_CUSTOMER}, {.role = ROLE_ADMIN}, "role", "promoted: his tokens say less than he is"},
+        {{.status = USER_ACTIVE}, {.status = USER_DISABLED}, "disabled", "disabled"},
+        {{.status = USER_DISABLED}, {.status = USER_ACTIVE}, NULL, "he has no sessions to end"},
+        {{.role = ROLE_ADMIN}, {.role = ROLE_CUSTOMER, .status = USER_DISABLED}, "disabled", "both: the graver"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(ROWS); i++) {
+        const char *reason = user_change_ends_sessions(&ROWS[i].is, &ROWS[i].becomes);
+        ROW_CHECK((reason == NULL) == (ROWS[i].reason == NULL), ROWS[i].why);
+        ROW_CHECK(reason == NULL || strcmp(reason, ROWS[i].reason) == 0, ROWS[i].why);
+    }
+}
+
+static void a_user_whose_password_is_not_his_own_is_a_newcomer_whatever_his_role(void **state)
+{
+    (void)state;
+    assert_int_equal(user_token_role(&(struct user){.role = ROLE_ADMIN}), ROLE_ADMIN);
+    assert_int_equal(user_token_role(&(struct user){.role = ROLE_CUSTOMER}), ROLE_CUSTOMER);
+    assert_int_equal(user_token_role(&(struct user){.role = ROLE_ADMIN, .must_change_password = true}), ROLE_NEWCOMER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -74,6 +103,8 @@ int main(void)
         cmocka_unit_test(names_are_lower_case_however_they_are_written),
         cmocka_unit_test(a_disabled_user_may_not_log_in),
         cmocka_unit_test(an_account_is_opened_once),
+        cmocka_unit_test(who_changes_can_go_on_only_as_who_he_was),
+        cmocka_unit_test(a_user_whose_password_is_not_his_own_is_a_newcomer_whatever_his_role),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

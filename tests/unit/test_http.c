@@ -251,6 +251,7 @@ static const struct http_route GUARDED[] = {
     {HTTP_GET, "/mine", WHO_USER, told, 0},
     {HTTP_POST, "/mine", WHO_USER, told, 0},
     {HTTP_GET, "/admins", WHO_ADMIN, told, 0},
+    {HTTP_GET, "/newcomers", WHO_SIGNED_IN, told, 0},
     {.path = NULL},
 };
 
@@ -974,7 +975,8 @@ static void guarded_routes_want_a_token_and_its_role(void **state)
         token_verifier_open(jwks, 64, &conf.verifier, &fault) != ERR_OK)
         fail_msg("%s", fault.why);
     const char *customer = token_for(signer, 42, ROLE_CUSTOMER, &arena),
-               *admin = token_for(signer, 1, ROLE_ADMIN, &arena);
+               *admin = token_for(signer, 1, ROLE_ADMIN, &arena),
+               *newcomer = token_for(signer, 2, ROLE_NEWCOMER, &arena);
     conf.routes = GUARDED;
     rig_start(&rig, &conf, &PATIENT);
 
@@ -990,6 +992,11 @@ static void guarded_routes_want_a_token_and_its_role(void **state)
         {"/admins", NULL, NULL, 401, "unauthenticated"},
         {"/admins", "Bearer ", customer, 403, "\"code\":\"forbidden\""},
         {"/admins", "Bearer ", admin, 200, "\"customer\":1,"},
+        {"/admins", "Bearer ", newcomer, 403, "\"code\":\"password_change_required\""},
+        {"/mine", "Bearer ", newcomer, 403, "\"code\":\"password_change_required\""},
+        {"/newcomers", "Bearer ", newcomer, 200, "\"customer\":2,"},
+        {"/newcomers", "Bearer ", customer, 200, "\"customer\":42,"},
+        {"/newcomers", NULL, NULL, 401, "unauthenticated"},
         {"/mine", "bearer  ", customer, 200, "\"customer\":42,"},
         {"/nowhere", NULL, NULL, 404, "not_found"},
     };
