@@ -102,7 +102,7 @@ void api_close_list(struct json_out *o, bool more, time_us_t last_at, struct uui
 
 const struct field API_NO_FIELDS[] = {FIELD_END};
 
-static const char *check_username(struct arena *arena, const char *text, const char **ret_text)
+const char *api_check_username(struct arena *arena, const char *text, const char **ret_text)
 {
     char name[USER_NAME_MAX + 1];
     if (!user_name_normalise(text, name))
@@ -141,7 +141,7 @@ struct register_body {
 /* clang-format off */
 #define REGISTER_MEMBERS \
     {.name = "username", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, username), .flags = FIELD_REQUIRED, \
-     .min = 1, .max = USER_NAME_MAX, .check = check_username}, \
+     .min = 1, .max = USER_NAME_MAX, .check = api_check_username}, \
     {.name = "password", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, password), .flags = FIELD_REQUIRED, \
      .min = 1, .max = PASSWORD_BYTES_MAX, .check = check_new_password}, \
     {.name = "fullName", .kind = FIELD_TEXT, .offset = offsetof(struct register_body, full_name), .flags = FIELD_REQUIRED, \

@@ -43,6 +43,7 @@ MUST_CHECK enum err api_login_failed(struct call *call, enum trail_type type, in
 void api_close_list(struct json_out *o, bool more, time_us_t last_at, struct uuid last_id);
 
 extern const struct field API_NO_FIELDS[];
+field_check api_check_username; /* lower-cases it */
 /* As an admin sees him. */
 void api_write_user(struct json_out *o, const struct user *u);
 

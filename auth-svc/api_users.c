@@ -12,19 +12,10 @@ struct users_query {
     int64_t limit;
 };
 
-/* A name that nobody can have finds nobody. */
-static const char *check_name(struct arena *arena, const char *text, const char **ret_text)
-{
-    char name[USER_NAME_MAX + 1];
-    if (user_name_normalise(text, name))
-        *ret_text = arena_strdup(arena, name);
-    return NULL;
-}
-
 /* clang-format off */
 #define AT(member) offsetof(struct users_query, member)
 static const struct field USERS_FIELDS[] = {
-    {.name = "username", .kind = FIELD_TEXT, .offset = AT(username), .min = 1, .check = check_name},
+    {.name = "username", .kind = FIELD_TEXT, .offset = AT(username), .min = 1, .max = USER_NAME_MAX, .check = api_check_username},
     {.name = "role", .kind = FIELD_CHOICE, .offset = AT(role), .choices = USER_ROLES},
     {.name = "status", .kind = FIELD_CHOICE, .offset = AT(status), .choices = USER_STATUSES},
     {.name = "cursor", .kind = FIELD_TEXT, .offset = AT(cursor), .min = 1, .max = CURSOR_TEXT_MAX},

@@ -130,7 +130,8 @@ void route_table_free(struct route_table *t)
 
 void http_routes_print(const struct http_route *routes)
 {
-    static const char *const WHO[] = {[WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin"};
+    static const char *const WHO[] = {
+        [WHO_ANYONE] = "anyone", [WHO_USER] = "user", [WHO_ADMIN] = "admin", [WHO_SIGNED_IN] = "signed-in"};
     for (const struct http_route *r = routes; r->path != NULL; r++)
         printf("%s %s %s\n", http_method_name(r->method), r->path, WHO[r->who]);
 }

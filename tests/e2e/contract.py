@@ -52,10 +52,11 @@ def operations():
 
 
 def who_may(operation):
-    """"anyone", "user" or "admin", as --routes says it."""
+    """"anyone", "signed-in", "user" or "admin", as --routes says it."""
     if not operation["security"]:
         return "anyone"
-    return "admin" if "ADMIN" in operation["security"][0]["bearer"] else "user"
+    roles = operation["security"][0]["bearer"]
+    return {"ADMIN": "admin", "NEWCOMER": "signed-in"}[roles[0]] if roles else "user"
 
 
 @functools.lru_cache(maxsize=None)

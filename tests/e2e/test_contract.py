@@ -10,12 +10,11 @@ import house
 
 # In the contract, and not built yet. Is empty when all is.
 NOT_BUILT = {
-    ("GET", "/api/v1/auth/users"), ("POST", "/api/v1/auth/users"), ("GET", "/api/v1/auth/users/{customerId}"),
-    ("PATCH", "/api/v1/auth/users/{customerId}"), ("DELETE", "/api/v1/auth/users/{customerId}/sessions"),
-    ("GET", "/api/v1/admin/audit-log"),
     ("GET", "/api/v1/admin/breakers"), ("GET", "/api/v1/admin/breakers/{name}"), ("PUT", "/api/v1/admin/breakers/{name}"),
     ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/problems/{slug}"),
 }
+# What services offer to the gateway itself, which lets it through to nobody.
+BETWEEN_US = {("POST", "/api/v1/admin/audit-log")}
 # Pages and files that are no operations.
 NO_OPERATIONS = re.compile(r"/docs/.+")
 
@@ -45,6 +44,8 @@ def test_every_route_of_a_service_is_in_the_contract_and_the_gateway_s_are_their
     served = {}
     for process in house.SERVICES:
         for route, who in routes_of(process).items():
+            if route in BETWEEN_US:
+                continue
             assert route in contract.operations(), f"{process}: {route}"
             assert who == contract.who_may(contract.operations()[route]), f"{process}: {route}"
             served.setdefault(route, process)

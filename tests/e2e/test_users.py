@@ -1,11 +1,11 @@
-"""Register, log in, who am I, and the public keys."""
+"""Register, log in, who am I, the public keys; users as admins change them."""
 import base64
 import json
 
 import pytest
 
 import house
-from client import call, make_token, new_name, new_password, ok, parallel, pointers, problem, try_login, try_register
+from client import User, call, make_token, new_name, new_password, ok, parallel, pointers, problem, try_login, try_register
 from house import unchanged
 
 
@@ -127,3 +127,104 @@ def test_tokens_of_our_making_are_taken(stranger):
     """The tests' own signing is right, so what test_authorization refuses is refused for its fault."""
     for base in (house.GATEWAY, house.url("order-svc")):
         assert call("GET", "/orders", token=make_token(stranger.id), base=base).status_code == 200
+
+
+# ---- users by admins ----
+
+def make_admin(admin):
+    name, password = new_name(), new_password()
+    body = {"username": name, "password": password, "fullName": "Another Admin", "role": "ADMIN"}
+    made = ok(admin.call("POST", "/auth/users", body), 201)
+    assert made["role"] == "ADMIN" and made["status"] == "ACTIVE"
+    return User(name, password)
+
+
+def test_an_admin_makes_a_user_who_is_a_customer(admin):
+    name, password = new_name(), new_password()
+    answer = admin.call("POST", "/auth/users", {"username": name, "password": password, "fullName": "Made Here"})
+    user = ok(answer, 201)
+    assert set(user) == {"customerId", "username", "fullName", "role", "status", "mustChangePassword", "createDate"}
+    assert (user["username"], user["role"], user["status"]) == (name, "CUSTOMER", "ACTIVE")
+    assert answer.headers["Location"] == f"/api/v1/auth/users/{user['customerId']}"
+    assert admin.get(f"/auth/users/{user['customerId']}") == user
+    assert User(name, password).holding() == (0, 0)
+    problem(admin.call("POST", "/auth/users", {"username": name, "password": password, "fullName": "Again"}), 409, "username_taken")
+
+
+def test_users_are_listed_newest_first_and_by_what_is_asked(admin, stranger):
+    users = [try_register(new_name(), new_password()).json() for _ in range(3)]
+    page = admin.get("/auth/users", limit=2)
+    assert [u["customerId"] for u in page["items"]] == [users[2]["customerId"], users[1]["customerId"]]
+    rest = admin.get("/auth/users", limit=1, cursor=page["nextCursor"])
+    assert [u["customerId"] for u in rest["items"]] == [users[0]["customerId"]]
+    assert [u["username"] for u in admin.get("/auth/users", username=users[0]["username"].upper())["items"]] == [users[0]["username"]]
+    assert {u["role"] for u in admin.get("/auth/users", role="ADMIN")["items"]} == {"ADMIN"}
+    for query in ({"role": "BOSS"}, {"status": "active"}, {"limit": 0}, {"cursor": "x"}, {"name": "x"}, {"username": "a b"}):
+        assert admin.call("GET", "/auth/users", query=query).status_code == 400
+    assert stranger.call("GET", "/auth/users").status_code == 403
+    assert stranger.call("GET", f"/auth/users/{stranger.id}").status_code == 403
+
+
+@pytest.mark.parametrize("body", [{}, {"role": "BOSS"}, {"status": "GONE"}, {"status": None}, {"fullName": "x"}, []])
+def test_what_is_no_change_of_a_user_is_refused(admin, stranger, body):
+    with unchanged():
+        assert admin.call("PATCH", f"/auth/users/{stranger.id}", body).status_code == 400
+
+
+def test_only_admins_change_users_and_only_those_there_are(admin, stranger):
+    with unchanged():
+        problem(stranger.call("PATCH", f"/auth/users/{stranger.id}", {"role": "ADMIN"}), 403, "forbidden")
+        for nobody in ("999999999", "0", "-1", "x", "99999999999999999999"):
+            assert admin.call("PATCH", f"/auth/users/{nobody}", {"role": "ADMIN"}).status_code == 404
+            assert admin.call("GET", f"/auth/users/{nobody}").status_code == 404
+            assert admin.call("DELETE", f"/auth/users/{nobody}/sessions").status_code == 404
+
+
+def test_who_is_disabled_can_not_come_in_until_he_is_let_in_again(admin, pool):
+    user = pool.take()
+    refresh_token = user.session["refreshToken"]
+    assert ok(admin.call("PATCH", f"/auth/users/{user.id}", {"status": "DISABLED"}))["status"] == "DISABLED"
+    problem(try_login(user.username, user.password), 401, "invalid_credentials")
+    problem(call("POST", "/auth/refresh", body={"refreshToken": refresh_token}), 401, "invalid_refresh_token")
+    ok(admin.call("PATCH", f"/auth/users/{user.id}", {"status": "ACTIVE"}))
+    ok(try_login(user.username, user.password))
+    problem(call("POST", "/auth/refresh", body={"refreshToken": refresh_token}), 401, "invalid_refresh_token")
+
+
+def test_a_role_is_what_it_is_from_the_next_login_on(admin, pool):
+    user = pool.take()
+    ok(admin.call("PATCH", f"/auth/users/{user.id}", {"role": "ADMIN"}))
+    problem(call("POST", "/auth/refresh", body={"refreshToken": user.session["refreshToken"]}), 401, "invalid_refresh_token")
+    user.log_in()
+    assert user.role == "ADMIN" and user.get("/auth/users", limit=1)["items"]
+    ok(admin.call("PATCH", f"/auth/users/{user.id}", {"role": "CUSTOMER"}))
+    user.log_in()
+    assert user.role == "CUSTOMER" and user.call("GET", "/auth/users").status_code == 403
+
+
+def test_an_admin_ends_all_sessions_of_a_user(admin, pool):
+    user = pool.take()
+    sessions = [user.session] + [ok(try_login(user.username, user.password)) for _ in range(2)]
+    assert admin.call("DELETE", f"/auth/users/{user.id}/sessions").status_code == 204
+    for session in sessions:
+        assert call("POST", "/auth/refresh", body={"refreshToken": session["refreshToken"]}).status_code == 401
+    user.log_in()
+
+
+def test_admins_who_demote_each_other_at_once_leave_one(admin):
+    """The first admin is always there as well; so that he may be spared, these two demote each other only."""
+    for _ in range(5):
+        two = [make_admin(admin) for _ in range(2)]
+        answers = parallel(2, lambda i: two[i].call("PATCH", f"/auth/users/{two[1 - i].id}", {"role": "CUSTOMER"}))
+        assert sorted(a.status_code for a in answers) in ([200, 401], [200, 403])
+        for user in two:
+            ok(admin.call("PATCH", f"/auth/users/{user.id}", {"role": "CUSTOMER", "status": "DISABLED"}))
+
+
+def test_the_last_active_admin_stays_one(admin):
+    others = [u for u in admin.get("/auth/users", role="ADMIN", status="ACTIVE", limit=200)["items"] if u["customerId"] != admin.id]
+    assert others == [], "tests put their admins away"
+    with unchanged():
+        problem(admin.call("PATCH", f"/auth/users/{admin.id}", {"status": "DISABLED"}), 409, "last_admin")
+        problem(admin.call("PATCH", f"/auth/users/{admin.id}", {"role": "CUSTOMER"}), 409, "last_admin")
+    assert admin.get("/auth/me")["role"] == "ADMIN"
