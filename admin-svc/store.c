@@ -122,29 +122,16 @@ static const struct db_stmt MEASURE = {
 
 /* ---- rows ---- */
 
-static int index_of(const char *const *names, const char *name)
-{
-    int i = 0;
-    while (names[i] && strcmp(names[i], name) != 0)
-        i++;
-    return i; /* past the end for NULL and the unknown: OUTCOME_NONE */
-}
-
-static const char *text_or_null(struct arena *arena, const struct db_rows *rows, int r, int c)
-{
-    return db_null(rows, r, c) ? NULL : arena_strdup(arena, db_text(rows, r, c));
-}
-
 static struct book_order read_order(struct arena *arena, const struct db_rows *rows, int r)
 {
     return (struct book_order){.id = db_uuid(rows, r, 0),
                                .customer_id = db_i64(rows, r, 1),
                                .asset = arena_strdup(arena, db_text(rows, r, 2)),
-                               .side = (enum order_side)index_of(ORDER_SIDES, db_text(rows, r, 3)),
+                               .side = (enum order_side)db_choice(rows, r, 3, ORDER_SIDES),
                                .price = db_decimal(rows, r, 4),
                                .size = db_decimal(rows, r, 5),
                                .matched = db_decimal(rows, r, 6),
-                               .status = (enum order_status)index_of(ORDER_STATUSES, db_text(rows, r, 7)),
+                               .status = (enum order_status)db_choice(rows, r, 7, ORDER_STATUSES),
                                .version = db_i64(rows, r, 8),
                                .create_date = db_time(rows, r, 9),
                                .matched_value = db_null(rows, r, 10) ? 0 : db_decimal(rows, r, 10),
@@ -154,8 +141,8 @@ static struct book_order read_order(struct arena *arena, const struct db_rows *r
 static struct match read_match(struct arena *arena, const struct db_rows *rows, int r)
 {
     return (struct match){.id = db_uuid(rows, r, 0),
-                          .asset = text_or_null(arena, rows, r, 1),
-                          .state = (enum match_state)index_of(MATCH_STATES, db_text(rows, r, 2)),
+                          .asset = db_text_copy(rows, r, 1, arena),
+                          .state = (enum match_state)db_choice(rows, r, 2, MATCH_STATES),
                           .reached = db_bool(rows, r, 3),
                           .legs = (int)db_i64(rows, r, 4),
                           .legs_open = (int)db_i64(rows, r, 5),
@@ -169,10 +156,10 @@ static struct leg read_leg(struct arena *arena, const struct db_rows *rows, int 
     return (struct leg){.match_id = db_uuid(rows, r, 0),
                         .order_id = db_uuid(rows, r, 1),
                         .position = (int)db_i64(rows, r, 2),
-                        .state = (enum leg_state)index_of(LEG_STATES, db_text(rows, r, 3)),
+                        .state = (enum leg_state)db_choice(rows, r, 3, LEG_STATES),
                         .settled = db_bool(rows, r, 4),
-                        .outcome = (enum outcome)index_of(OUTCOMES, db_text(rows, r, 5)),
-                        .code = text_or_null(arena, rows, r, 6),
+                        .outcome = (enum outcome)db_choice(rows, r, 5, OUTCOMES),
+                        .code = db_text_copy(rows, r, 6, arena),
                         .size = db_decimal(rows, r, 7),
                         .price = db_decimal(rows, r, 8)};
 }
@@ -497,15 +484,8 @@ static void save_orders(struct batch *b, const struct matching_batch *s)
         db_array_decimal(&value, o->order.matched_value);
         db_array_time(&told_at, o->order.told_at);
     }
-    db_enqueue_arrays(b->db, b->arena, &SAVE_ORDERS, columns, COUNT_OF(columns));
-}
-
-static void time_or_null(struct db_array *array, time_us_t t)
-{
-    if (t)
-        db_array_time(array, t);
-    else
-        db_array_null(array);
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &SAVE_ORDERS, &args, columns, COUNT_OF(columns));
 }
 
 static void save_new_matches(struct batch *b, const struct matching_batch *s)
@@ -525,9 +505,10 @@ static void save_new_matches(struct batch *b, const struct matching_batch *s)
         db_array_i64(&legs_open, m->match.legs_open);
         db_array_text(&actor, m->match.actor);
         db_array_time(&create_date, m->match.create_date);
-        time_or_null(&complete_date, m->match.complete_date);
+        db_array_time_or_null(&complete_date, m->match.complete_date);
     }
-    db_enqueue_arrays(b->db, b->arena, &INSERT_MATCHES, columns, COUNT_OF(columns));
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &INSERT_MATCHES, &args, columns, COUNT_OF(columns));
 }
 
 static void save_touched_matches(struct batch *b, const struct matching_batch *s)
@@ -543,9 +524,10 @@ static void save_touched_matches(struct batch *b, const struct matching_batch *s
         db_array_bool(&reached, m->match.reached);
         db_array_i64(&legs, m->match.legs);
         db_array_i64(&legs_open, m->match.legs_open);
-        time_or_null(&complete_date, m->match.complete_date);
+        db_array_time_or_null(&complete_date, m->match.complete_date);
     }
-    db_enqueue_arrays(b->db, b->arena, &UPDATE_MATCHES, columns, COUNT_OF(columns));
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &UPDATE_MATCHES, &args, columns, COUNT_OF(columns));
 }
 
 static void save_new_legs(struct batch *b, const struct matching_batch *s)
@@ -560,7 +542,8 @@ static void save_new_legs(struct batch *b, const struct matching_batch *s)
         db_array_uuid(&order, l->leg.order_id);
         db_array_i64(&position, l->leg.position);
     }
-    db_enqueue_arrays(b->db, b->arena, &INSERT_LEGS, columns, COUNT_OF(columns));
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &INSERT_LEGS, &args, columns, COUNT_OF(columns));
 }
 
 static void save_touched_legs(struct batch *b, const struct matching_batch *s)
@@ -580,7 +563,8 @@ static void save_touched_legs(struct batch *b, const struct matching_batch *s)
         db_array_decimal(&size, l->leg.size);
         db_array_decimal(&price, l->leg.price);
     }
-    db_enqueue_arrays(b->db, b->arena, &UPDATE_LEGS, columns, COUNT_OF(columns));
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &UPDATE_LEGS, &args, columns, COUNT_OF(columns));
 }
 
 static void save_marks(struct batch *b, const struct matching_batch *s)
@@ -596,7 +580,8 @@ static void save_marks(struct batch *b, const struct matching_batch *s)
         db_array_i64(&partition, k->mark.partition);
         db_array_i64(&part_seq, k->mark.part_seq);
     }
-    db_enqueue_arrays(b->db, b->arena, &INSERT_MARKS, columns, COUNT_OF(columns));
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &INSERT_MARKS, &args, columns, COUNT_OF(columns));
 }
 
 void store_save_batch(struct batch *b)

@@ -131,15 +131,8 @@ static void save_posted(struct batch *b, const struct said *s)
         db_array_i64(&part_seq, x->asked_part_seq);
         db_array_time(&at, o->at);
     }
-    db_enqueue_arrays(b->db, b->arena, &SAVE_POSTED, columns, COUNT_OF(columns));
-}
-
-static void time_or_null(struct db_array *array, time_us_t t)
-{
-    if (t)
-        db_array_time(array, t);
-    else
-        db_array_null(array);
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &SAVE_POSTED, &args, columns, COUNT_OF(columns));
 }
 
 static void save_exchanges(struct batch *b, const struct said *s)
@@ -157,10 +150,11 @@ static void save_exchanges(struct batch *b, const struct said *s)
         db_array_i64(&refused, x->refused);
         decimal_or_null(&amount, x->amount);
         decimal_or_null(&required, x->required);
-        time_or_null(&asked_at, x->asked_at);
-        time_or_null(&answered_at, x->answered_at);
+        db_array_time_or_null(&asked_at, x->asked_at);
+        db_array_time_or_null(&answered_at, x->answered_at);
     }
-    db_enqueue_arrays(b->db, b->arena, &SAVE_EXCHANGES, columns, COUNT_OF(columns));
+    struct db_args args = db_args(b->arena);
+    db_enqueue_arrays(b->db, &SAVE_EXCHANGES, &args, columns, COUNT_OF(columns));
 }
 
 void said_save(struct batch *b, const struct said *s)

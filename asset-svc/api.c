@@ -10,6 +10,7 @@
 #include "store.h"
 #include "svc/audit.h"
 #include "svc/customers.h"
+#include "svc/order_form.h"
 
 #define ASSETS_PATH "/api/v1/assets"
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200, PAGE_CURSOR_MAX = 96 };
@@ -284,45 +285,6 @@ static enum err on_entries(struct call *call)
 
 /* ---- POST /orders/estimate ---- */
 
-struct estimate_body {
-    const char *asset, *client_order_id;
-    int side;
-    decimal_t size, price;
-    int64_t customer_id;
-};
-static const struct field ESTIMATE_FIELDS[] = {
-    {.name = "assetName",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct estimate_body, asset),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = 200,
-     .check = field_check_asset},
-    {.name = "orderSide",
-     .kind = FIELD_CHOICE,
-     .offset = offsetof(struct estimate_body, side),
-     .flags = FIELD_REQUIRED,
-     .choices = ORDER_SIDES},
-    {.name = "size",
-     .kind = FIELD_DECIMAL,
-     .offset = offsetof(struct estimate_body, size),
-     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
-     .places = DECIMAL_SIZE_PLACES},
-    {.name = "price",
-     .kind = FIELD_DECIMAL,
-     .offset = offsetof(struct estimate_body, price),
-     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
-     .places = DECIMAL_PRICE_PLACES},
-    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct estimate_body, customer_id)},
-    {.name = "clientOrderId",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct estimate_body, client_order_id),
-     .min = 1,
-     .max = 64,
-     .check = field_check_client_order_id},
-    FIELD_END,
-};
-
 struct estimate {
     int64_t customer_id;
     const char *asset;
@@ -360,25 +322,21 @@ static enum err query_estimate(struct call *call, struct db *db)
 
 static enum err on_estimate(struct call *call)
 {
-    struct estimate_body body = {.side = -1};
+    struct order_form form;
     struct estimate *q = ARENA_NEW(&call->arena, struct estimate);
-    enum err e = call_body(call, ESTIMATE_FIELDS, &body);
-    if (!e)
-        e = call_customer(call, body.customer_id, "/customerId", &q->customer_id);
+    enum err e = order_form_read(call, &form);
     if (e)
         return e;
 
-    struct order_state order = {.asset = body.asset,
-                                .side = (enum order_side)body.side,
-                                .size = body.size,
-                                .price = body.price,
+    struct order_state order = {.asset = form.asset,
+                                .side = (enum order_side)form.side,
+                                .size = form.size,
+                                .price = form.price,
                                 .status = ORDER_NEW};
-    decimal_t value;
-    if (!decimal_mul(body.size, body.price, &value) || value > DECIMAL_VALUE_MAX ||
-        books_required(&order, &q->required))
-        return field_error_add(&call->errors, "/size", "size times price must be at most 1000000000");
-    if (strcmp(body.asset, BOOKS_MONEY) == 0)
-        return fault_set(&call->fault, ERR_ASSET_NOT_TRADABLE, "TRY is what orders are paid in; it can't be ordered");
+    e = books_required(&order, &q->required);
+    if (e)
+        return e;
+    q->customer_id = form.customer_id;
     q->asset = books_reserved_asset(&order);
     call->state = q;
     return readers_submit(call_service(call)->readers, call, query_estimate);

@@ -331,31 +331,13 @@ void store_journal(struct batch *b, const struct entry *entry, struct cause caus
 
 /* ---- saves ---- */
 
-static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_args *args,
-                            struct db_array *const *columns, size_t count)
-{
-    bool any = columns[0]->count > 0;
-    for (size_t i = 0; i < count; i++) {
-        db_arg_array(args, columns[i]);
-        db_array_done(columns[i]);
-    }
-    if (any)
-        db_enqueue(b->db, stmt, args, NULL, NULL);
-}
-
-static void init_columns(struct db_array *const *columns, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        db_array_init(columns[i]);
-}
-
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static void save_accounts(struct batch *b, const struct assets_batch *s)
 {
     struct db_array owner, asset, size, usable, version, old_version;
     struct db_array *columns[] = {&owner, &asset, &size, &usable, &version, &old_version};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_account *a = s->accounts; a; a = a->hh.next) {
         if (a->holding.version == a->loaded_version)
             continue;
@@ -367,7 +349,7 @@ static void save_accounts(struct batch *b, const struct assets_batch *s)
         db_array_i64(&old_version, a->loaded_version);
     }
     struct db_args args = db_args(b->arena);
-    enqueue_columns(b, &UPDATE_ACCOUNTS, &args, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, &UPDATE_ACCOUNTS, &args, columns, COUNT_OF(columns));
 }
 
 static void save_journal(struct batch *b, const struct assets_batch *s)
@@ -376,7 +358,7 @@ static void save_journal(struct batch *b, const struct assets_batch *s)
         actor;
     struct db_array *columns[] = {&owner,         &asset, &version, &entry_id,   &type,     &amount,
                                   &usable_amount, &size,  &usable,  &cause_type, &cause_id, &actor};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct journal_line *line = s->journal; line; line = line->next) {
         db_array_i64(&owner, line->after.owner);
         db_array_text(&asset, line->after.asset);
@@ -393,7 +375,7 @@ static void save_journal(struct batch *b, const struct assets_batch *s)
     }
     struct db_args args = db_args(b->arena);
     db_arg_time(&args, b->now);
-    enqueue_columns(b, &INSERT_JOURNAL, &args, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, &INSERT_JOURNAL, &args, columns, COUNT_OF(columns));
 }
 
 static void save_reservations(struct batch *b, const struct assets_batch *s)
@@ -402,7 +384,7 @@ static void save_reservations(struct batch *b, const struct assets_batch *s)
         version, required, usable;
     struct db_array *columns[] = {&order,       &customer,      &asset,          &state,   &reserved, &house_size,
                                   &house_value, &clearing_size, &clearing_value, &version, &required, &usable};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_reservation *x = s->reservations; x; x = x->hh.next) {
         if (!x->changed)
             continue;
@@ -421,14 +403,14 @@ static void save_reservations(struct batch *b, const struct assets_batch *s)
         db_array_decimal(&usable, r->usable);
     }
     struct db_args args = db_args(b->arena);
-    enqueue_columns(b, &SAVE_RESERVATIONS, &args, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, &SAVE_RESERVATIONS, &args, columns, COUNT_OF(columns));
 }
 
 static void save_transfers(struct batch *b, const struct assets_batch *s)
 {
     struct db_array id, booked, required, usable;
     struct db_array *columns[] = {&id, &booked, &required, &usable};
-    init_columns(columns, COUNT_OF(columns));
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_transfer *t = s->transfers; t; t = t->hh.next) {
         if (!t->added)
             continue;
@@ -438,7 +420,7 @@ static void save_transfers(struct batch *b, const struct assets_batch *s)
         db_array_decimal(&usable, t->result.usable);
     }
     struct db_args args = db_args(b->arena);
-    enqueue_columns(b, &INSERT_TRANSFERS, &args, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, &INSERT_TRANSFERS, &args, columns, COUNT_OF(columns));
 }
 
 void store_save_batch(struct batch *b)

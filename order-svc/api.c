@@ -6,6 +6,7 @@
 #include "store.h"
 #include "svc/audit.h"
 #include "svc/customers.h"
+#include "svc/order_form.h"
 
 #define ORDERS_PATH "/api/v1/orders"
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200 };
@@ -56,61 +57,6 @@ static void mark_replay(const struct waiter *w)
 
 /* ---- POST /orders ---- */
 
-struct place_body {
-    const char *asset, *client_order_id;
-    int side;
-    decimal_t size, price;
-    int64_t customer_id;
-};
-static const struct field PLACE_FIELDS[] = {
-    {.name = "assetName",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct place_body, asset),
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = 200,
-     .check = field_check_asset},
-    {.name = "orderSide",
-     .kind = FIELD_CHOICE,
-     .offset = offsetof(struct place_body, side),
-     .flags = FIELD_REQUIRED,
-     .choices = ORDER_SIDES},
-    {.name = "size",
-     .kind = FIELD_DECIMAL,
-     .offset = offsetof(struct place_body, size),
-     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
-     .places = DECIMAL_SIZE_PLACES},
-    {.name = "price",
-     .kind = FIELD_DECIMAL,
-     .offset = offsetof(struct place_body, price),
-     .flags = FIELD_REQUIRED | FIELD_POSITIVE,
-     .places = DECIMAL_PRICE_PLACES},
-    {.name = "customerId", .kind = FIELD_ID, .offset = offsetof(struct place_body, customer_id)},
-    {.name = "clientOrderId",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct place_body, client_order_id),
-     .min = 1,
-     .max = 64,
-     .check = field_check_client_order_id},
-    FIELD_END,
-};
-
-static enum err check_tradable(struct call *call, const char *asset)
-{
-    if (!str_eq(str_of(asset), "TRY"))
-        return ERR_OK;
-    return fault_set(&call->fault, ERR_ASSET_NOT_TRADABLE, "TRY is what orders are paid in; it can't be ordered");
-}
-
-/* size × price must be an amount that the books can hold. */
-static enum err check_value(struct call *call, decimal_t size, decimal_t price)
-{
-    decimal_t value;
-    if (decimal_mul(size, price, &value) && value <= DECIMAL_VALUE_MAX)
-        return ERR_OK;
-    return field_error_add(&call->errors, "/size", "size times price must be at most 1000000000");
-}
-
 static void reply_rejected(struct call *call, const struct order *order)
 {
     struct json_out o = call_problem(call);
@@ -160,20 +106,13 @@ static const char *place_meaning(struct call *call, const struct place_order *cm
 
 static enum err on_place(struct call *call)
 {
-    struct place_body body = {.side = -1};
-    enum err e = call_body(call, PLACE_FIELDS, &body);
+    struct order_form form;
+    enum err e = order_form_read(call, &form);
     if (e)
         return e;
     struct place_order *cmd = ARENA_NEW(&call->arena, struct place_order);
-    *cmd = (struct place_order){0,         body.asset, body.client_order_id, body.side,
-                                body.size, body.price, service_actor(call),  uuid_v7()};
-    e = call_customer(call, body.customer_id, "/customerId", &cmd->customer_id);
-    if (!e)
-        e = check_value(call, cmd->size, cmd->price);
-    if (!e)
-        e = check_tradable(call, cmd->asset);
-    if (e)
-        return e;
+    *cmd = (struct place_order){form.customer_id, form.asset, form.client_order_id, form.side,
+                                form.size,        form.price, service_actor(call),  uuid_v7()};
 
     struct lane_item *item = service_command(call, &ORDER_PLACE, cmd, cmd->customer_id, cmd->id,
                                              place_meaning(call, cmd));

@@ -91,31 +91,18 @@ static const struct db_stmt MEASURE = {
 
 /* ---- rows ---- */
 
-static int index_of(const char *const *names, const char *name)
-{
-    for (int i = 0; names[i]; i++)
-        if (strcmp(names[i], name) == 0)
-            return i;
-    return -1;
-}
-
-static const char *text_or_null(struct arena *arena, const struct db_rows *rows, int r, int c)
-{
-    return db_null(rows, r, c) ? NULL : arena_strdup(arena, db_text(rows, r, c));
-}
-
 static void read_row(struct arena *arena, const struct db_rows *rows, int r, struct order *ret)
 {
     struct order_state *s = &ret->state;
     s->id = db_uuid(rows, r, 0);
     s->customer_id = db_i64(rows, r, 1);
-    s->client_order_id = text_or_null(arena, rows, r, 2);
+    s->client_order_id = db_text_copy(rows, r, 2, arena);
     s->asset = arena_strdup(arena, db_text(rows, r, 3));
-    s->side = (enum order_side)index_of(ORDER_SIDES, db_text(rows, r, 4));
+    s->side = (enum order_side)db_choice(rows, r, 4, ORDER_SIDES);
     s->size = db_decimal(rows, r, 5);
     s->price = db_decimal(rows, r, 6);
-    s->status = (enum order_status)index_of(ORDER_STATUSES, db_text(rows, r, 7));
-    s->status_reason = text_or_null(arena, rows, r, 8);
+    s->status = (enum order_status)db_choice(rows, r, 7, ORDER_STATUSES);
+    s->status_reason = db_text_copy(rows, r, 8, arena);
     s->house = (struct order_fill){db_decimal(rows, r, 9), db_decimal(rows, r, 10)};
     s->clearing = (struct order_fill){db_decimal(rows, r, 11), db_decimal(rows, r, 12)};
     s->version = db_i64(rows, r, 13);
@@ -357,8 +344,7 @@ static void save_new(struct batch *b, const struct orders_batch *s)
     struct db_array id, customer, client_id, asset, side, size, price, actor;
     struct db_array *all[] = {&id, &customer, &client_id, &asset, &side, &size, &price, &actor};
     enum { COUNT = sizeof all / sizeof all[0] };
-    for (size_t i = 0; i < COUNT; i++)
-        db_array_init(all[i]);
+    db_arrays_init(all, COUNT);
     for (const struct batch_order *o = s->changed; o; o = o->next_changed) {
         if (o->loaded_version)
             continue;
@@ -373,15 +359,9 @@ static void save_new(struct batch *b, const struct orders_batch *s)
         db_array_text(&actor, x->actor);
     }
 
-    bool any = id.count > 0;
     struct db_args args = db_args(b->arena);
     db_arg_time(&args, b->now);
-    for (size_t i = 0; i < COUNT; i++) {
-        db_arg_array(&args, all[i]);
-        db_array_done(all[i]);
-    }
-    if (any)
-        db_enqueue(b->db, &INSERT_ORDERS, &args, NULL, NULL);
+    db_enqueue_arrays(b->db, &INSERT_ORDERS, &args, all, COUNT);
 }
 
 static void save_moved(struct batch *b, const struct orders_batch *s)
@@ -392,8 +372,7 @@ static void save_moved(struct batch *b, const struct orders_batch *s)
                               &house_value, &clearing_size, &clearing_value, &version, &books_version,
                               &required,    &usable,        &update_date,    &actor};
     enum { COUNT = sizeof all / sizeof all[0] };
-    for (size_t i = 0; i < COUNT; i++)
-        db_array_init(all[i]);
+    db_arrays_init(all, COUNT);
     for (const struct batch_order *o = s->changed; o; o = o->next_changed) {
         if (!needs_update(o))
             continue;
@@ -414,25 +393,16 @@ static void save_moved(struct batch *b, const struct orders_batch *s)
         db_array_text(&actor, x->actor);
     }
 
-    bool any = id.count > 0;
     struct db_args args = db_args(b->arena);
-    for (size_t i = 0; i < COUNT; i++) {
-        db_arg_array(&args, all[i]);
-        db_array_done(all[i]);
-    }
-    if (any)
-        db_enqueue(b->db, &UPDATE_ORDERS, &args, NULL, NULL);
+    db_enqueue_arrays(b->db, &UPDATE_ORDERS, &args, all, COUNT);
 }
 
 static void save_history(struct batch *b, const struct orders_batch *s)
 {
-    if (!s->history)
-        return;
     struct db_array id, version, status, at, reason, actor;
     struct db_array *all[] = {&id, &version, &status, &at, &reason, &actor};
     enum { COUNT = sizeof all / sizeof all[0] };
-    for (size_t i = 0; i < COUNT; i++)
-        db_array_init(all[i]);
+    db_arrays_init(all, COUNT);
     for (const struct history_line *line = s->history; line; line = line->next) {
         db_array_uuid(&id, line->id);
         db_array_i64(&version, line->change.version);
@@ -442,11 +412,7 @@ static void save_history(struct batch *b, const struct orders_batch *s)
         db_array_text(&actor, line->change.actor);
     }
     struct db_args args = db_args(b->arena);
-    for (size_t i = 0; i < COUNT; i++) {
-        db_arg_array(&args, all[i]);
-        db_array_done(all[i]);
-    }
-    db_enqueue(b->db, &INSERT_HISTORY, &args, NULL, NULL);
+    db_enqueue_arrays(b->db, &INSERT_HISTORY, &args, all, COUNT);
 }
 
 void store_save_batch(struct batch *b)
@@ -522,14 +488,6 @@ static void arg_statuses(struct db_args *args, unsigned statuses)
     db_array_done(&names);
 }
 
-static void arg_time_or_null(struct db_args *args, time_us_t t)
-{
-    if (t)
-        db_arg_time(args, t);
-    else
-        db_arg_null(args);
-}
-
 enum err store_read_orders(struct db *db, struct arena *arena, const struct order_filter *f, struct order_list *ret,
                            struct fault *fault)
 {
@@ -542,9 +500,9 @@ enum err store_read_orders(struct db *db, struct arena *arena, const struct orde
     db_arg_text(&args, f->asset);
     db_arg_text(&args, f->client_order_id);
     db_arg_text(&args, f->side < 0 ? NULL : ORDER_SIDES[f->side]);
-    arg_time_or_null(&args, f->from);
-    arg_time_or_null(&args, f->to);
-    arg_time_or_null(&args, f->after.present ? f->after.at : 0);
+    db_arg_time_or_null(&args, f->from);
+    db_arg_time_or_null(&args, f->to);
+    db_arg_time_or_null(&args, f->after.present ? f->after.at : 0);
     db_arg_uuid(&args, f->after.id);
     db_arg_i64(&args, f->limit + 1); /* one more tells whether there is a next page */
 
@@ -573,7 +531,7 @@ enum err store_read_history(struct db *db, struct arena *arena, struct uuid id, 
     *ret = ARENA_ARRAY(arena, struct order_change, *ret_count + 1);
     for (int r = 0; r < db_count(rows); r++)
         (*ret)[r] = (struct order_change){db_i64(rows, r, 0), arena_strdup(arena, db_text(rows, r, 1)),
-                                          text_or_null(arena, rows, r, 2), arena_strdup(arena, db_text(rows, r, 3)),
+                                          db_text_copy(rows, r, 2, arena), arena_strdup(arena, db_text(rows, r, 3)),
                                           db_time(rows, r, 4)};
     return ERR_OK;
 }

@@ -54,29 +54,16 @@ static const struct db_stmt MEASURE = {
 
 /* ---- rows ---- */
 
-static int index_of(const char *const *names, const char *name)
-{
-    for (int i = 0; names[i]; i++)
-        if (strcmp(names[i], name) == 0)
-            return i;
-    return -1;
-}
-
-static const char *text_or_null(struct arena *arena, const struct db_rows *rows, int r, int c)
-{
-    return db_null(rows, r, c) ? NULL : arena_strdup(arena, db_text(rows, r, c));
-}
-
 static void read_row(struct arena *arena, const struct db_rows *rows, int r, struct transfer *ret)
 {
     *ret = (struct transfer){
         .id = db_uuid(rows, r, 0),
         .customer_id = db_i64(rows, r, 1),
-        .type = (enum transfer_type)index_of(TRANSFER_TYPES, db_text(rows, r, 2)),
+        .type = (enum transfer_type)db_choice(rows, r, 2, TRANSFER_TYPES),
         .amount = db_decimal(rows, r, 3),
-        .iban = text_or_null(arena, rows, r, 4),
-        .status = (enum transfer_status)index_of(TRANSFER_STATUSES, db_text(rows, r, 5)),
-        .status_reason = text_or_null(arena, rows, r, 6),
+        .iban = db_text_copy(rows, r, 4, arena),
+        .status = (enum transfer_status)db_choice(rows, r, 5, TRANSFER_STATUSES),
+        .status_reason = db_text_copy(rows, r, 6, arena),
         .required = db_decimal(rows, r, 7),
         .usable = db_decimal(rows, r, 8),
         .create_date = db_time(rows, r, 9),
@@ -165,24 +152,11 @@ void store_each_changed(struct batch *b, void (*changed)(void *arg, const struct
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
-static void enqueue_columns(struct batch *b, const struct db_stmt *stmt, struct db_args *args,
-                            struct db_array *const *columns, size_t count)
-{
-    bool any = columns[0]->count > 0;
-    for (size_t i = 0; i < count; i++) {
-        db_arg_array(args, columns[i]);
-        db_array_done(columns[i]);
-    }
-    if (any)
-        db_enqueue(b->db, stmt, args, NULL, NULL);
-}
-
 static void save_new(struct batch *b, const struct transfers_batch *s)
 {
     struct db_array id, customer, type, amount, iban, actor;
     struct db_array *columns[] = {&id, &customer, &type, &amount, &iban, &actor};
-    for (size_t i = 0; i < COUNT_OF(columns); i++)
-        db_array_init(columns[i]);
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_transfer *t = s->transfers; t; t = t->hh.next) {
         if (!t->is_new)
             continue;
@@ -195,15 +169,14 @@ static void save_new(struct batch *b, const struct transfers_batch *s)
     }
     struct db_args args = db_args(b->arena);
     db_arg_time(&args, b->now);
-    enqueue_columns(b, &INSERT_TRANSFERS, &args, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, &INSERT_TRANSFERS, &args, columns, COUNT_OF(columns));
 }
 
 static void save_answered(struct batch *b, const struct transfers_batch *s)
 {
     struct db_array id, status, reason, required, usable, update_date;
     struct db_array *columns[] = {&id, &status, &reason, &required, &usable, &update_date};
-    for (size_t i = 0; i < COUNT_OF(columns); i++)
-        db_array_init(columns[i]);
+    db_arrays_init(columns, COUNT_OF(columns));
     for (const struct batch_transfer *t = s->transfers; t; t = t->hh.next) {
         if (!t->is_changed)
             continue;
@@ -215,7 +188,7 @@ static void save_answered(struct batch *b, const struct transfers_batch *s)
         db_array_time(&update_date, t->transfer.update_date);
     }
     struct db_args args = db_args(b->arena);
-    enqueue_columns(b, &UPDATE_TRANSFERS, &args, columns, COUNT_OF(columns));
+    db_enqueue_arrays(b->db, &UPDATE_TRANSFERS, &args, columns, COUNT_OF(columns));
 }
 
 void store_save_batch(struct batch *b)
@@ -287,14 +260,6 @@ static void arg_statuses(struct db_args *args, unsigned statuses)
     db_array_done(&names);
 }
 
-static void arg_time_or_null(struct db_args *args, time_us_t t)
-{
-    if (t)
-        db_arg_time(args, t);
-    else
-        db_arg_null(args);
-}
-
 enum err store_read_transfers(struct db *db, struct arena *arena, const struct transfer_filter *f,
                               struct transfer_list *ret, struct fault *fault)
 {
@@ -305,9 +270,9 @@ enum err store_read_transfers(struct db *db, struct arena *arena, const struct t
         db_arg_null(&args);
     db_arg_text(&args, f->type < 0 ? NULL : TRANSFER_TYPES[f->type]);
     arg_statuses(&args, f->statuses);
-    arg_time_or_null(&args, f->from);
-    arg_time_or_null(&args, f->to);
-    arg_time_or_null(&args, f->after.present ? f->after.at : 0);
+    db_arg_time_or_null(&args, f->from);
+    db_arg_time_or_null(&args, f->to);
+    db_arg_time_or_null(&args, f->after.present ? f->after.at : 0);
     db_arg_uuid(&args, f->after.id);
     db_arg_i64(&args, f->limit + 1); /* one more tells whether there is a next page */
 

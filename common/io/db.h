@@ -76,6 +76,7 @@ void db_arg_text(struct db_args *a, const char *v); /* NULL is SQL NULL; not cop
 void db_arg_uuid(struct db_args *a, struct uuid v);
 void db_arg_decimal(struct db_args *a, decimal_t v);
 void db_arg_time(struct db_args *a, time_us_t v);
+void db_arg_time_or_null(struct db_args *a, time_us_t v); /* 0 is NULL */
 
 /* An array for unnest: "{…}" grown value by value, then given as one argument. */
 struct db_array {
@@ -91,7 +92,8 @@ void db_array_text(struct db_array *x, const char *v); /* quoted and escaped; NU
 void db_array_uuid(struct db_array *x, struct uuid v);
 void db_array_decimal(struct db_array *x, decimal_t v);
 void db_array_time(struct db_array *x, time_us_t v);
-void db_arg_array(struct db_args *a, struct db_array *x); /* copies the text into the arena and empties x */
+void db_array_time_or_null(struct db_array *x, time_us_t v); /* 0 is NULL */
+void db_arg_array(struct db_args *a, struct db_array *x);    /* copies the text into the arena and empties x */
 void db_arrays_init(struct db_array *const *columns, size_t count);
 
 /* ---- results ---- */
@@ -99,8 +101,11 @@ void db_arrays_init(struct db_array *const *columns, size_t count);
 struct db_rows;
 int db_count(const struct db_rows *r);
 bool db_null(const struct db_rows *r, int row, int col);
-const char *db_text(const struct db_rows *r, int row, int col); /* "" for NULL; borrowed */
-int64_t db_i64(const struct db_rows *r, int row, int col);      /* asserts that it is one */
+const char *db_text(const struct db_rows *r, int row, int col);                           /* "" for NULL; borrowed */
+const char *db_text_copy(const struct db_rows *r, int row, int col, struct arena *arena); /* NULL for NULL */
+/* The index of the text in `choices`, which end with NULL; past the end for NULL, and for what is none of them. */
+int db_choice(const struct db_rows *r, int row, int col, const char *const *choices);
+int64_t db_i64(const struct db_rows *r, int row, int col); /* asserts that it is one */
 bool db_bool(const struct db_rows *r, int row, int col);
 struct uuid db_uuid(const struct db_rows *r, int row, int col); /* nil for NULL */
 decimal_t db_decimal(const struct db_rows *r, int row, int col);
@@ -130,9 +135,9 @@ void db_enqueue(struct db *db, const struct db_stmt *stmt, const struct db_args 
 /* Sends all, reads all results, calls handlers in order up to the first error. After an error the rest is skipped; the
  * transaction (if one was begun) is aborted: run ROLLBACK. timeout_ms covers the whole exchange. */
 MUST_CHECK enum err db_sync(struct db *db, int timeout_ms, struct fault *fault);
-/* With one array an argument, and nothing at all when they are empty; ends the arrays. */
-void db_enqueue_arrays(struct db *db, struct arena *arena, const struct db_stmt *stmt, struct db_array *const *columns,
-                       size_t count);
+/* With an argument an array, behind those that are there first; nothing at all when the arrays are empty. Ends them. */
+void db_enqueue_arrays(struct db *db, const struct db_stmt *stmt, struct db_args *first,
+                       struct db_array *const *columns, size_t count);
 void db_discard(struct db *db); /* forgets what was enqueued and not yet sent */
 
 enum db_trouble db_trouble(const struct db *db);  /* of the last failure */

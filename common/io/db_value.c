@@ -59,6 +59,14 @@ void db_arg_time(struct db_args *a, time_us_t v)
     arg_add(a, text);
 }
 
+void db_arg_time_or_null(struct db_args *a, time_us_t v)
+{
+    if (v != 0)
+        db_arg_time(a, v);
+    else
+        db_arg_null(a);
+}
+
 /* ---- arrays ---- */
 
 void db_array_init(struct db_array *x)
@@ -136,6 +144,14 @@ void db_array_time(struct db_array *x, time_us_t v)
     clock_append(&x->text, v);
 }
 
+void db_array_time_or_null(struct db_array *x, time_us_t v)
+{
+    if (v != 0)
+        db_array_time(x, v);
+    else
+        db_array_null(x);
+}
+
 void db_arg_array(struct db_args *a, struct db_array *x)
 {
     if (x->count == 0) {
@@ -154,18 +170,17 @@ void db_arrays_init(struct db_array *const *columns, size_t count)
         db_array_init(columns[i]);
 }
 
-void db_enqueue_arrays(struct db *db, struct arena *arena, const struct db_stmt *stmt, struct db_array *const *columns,
-                       size_t count)
+void db_enqueue_arrays(struct db *db, const struct db_stmt *stmt, struct db_args *first,
+                       struct db_array *const *columns, size_t count)
 {
     bool any = columns[0]->count > 0;
-    struct db_args args = db_args(arena);
     for (size_t i = 0; i < count; i++) {
         if (any)
-            db_arg_array(&args, columns[i]);
+            db_arg_array(first, columns[i]);
         db_array_done(columns[i]);
     }
     if (any)
-        db_enqueue(db, stmt, &args, NULL, NULL);
+        db_enqueue(db, stmt, first, NULL, NULL);
 }
 
 /* ---- results: struct db_rows is libpq's PGresult under our name ---- */
@@ -194,6 +209,19 @@ bool db_null(const struct db_rows *r, int row, int col)
 const char *db_text(const struct db_rows *r, int row, int col)
 {
     return cell(r, row, col).data;
+}
+
+const char *db_text_copy(const struct db_rows *r, int row, int col, struct arena *arena)
+{
+    return db_null(r, row, col) ? NULL : arena_strdup(arena, db_text(r, row, col));
+}
+
+int db_choice(const struct db_rows *r, int row, int col, const char *const *choices)
+{
+    int i = 0;
+    while (choices[i] != NULL && strcmp(choices[i], db_text(r, row, col)) != 0)
+        i++;
+    return i;
 }
 
 int64_t db_i64(const struct db_rows *r, int row, int col)
