@@ -25,7 +25,7 @@ class Door:
         self.tls, self.log = folder / "run" / "tls", folder / "log"
         self.make_certificate()
         env = {**os.environ, "LISTEN": f"127.0.0.1:{PORT}", "OPERATOR_LISTEN": f"127.0.0.1:{OPERATOR_PORT}",
-               "JWKS_FILE": str(house.RUN_DIR / "jwks.json"), "LIMITS": "off", "TLS_CERT_FILE": str(self.tls / "server.pem"),
+               "JWKS_FILE": str(house.RUN_DIR / "jwks.json"), "LIMITS": "off", "KAFKA_BROKERS": house.BROKERS, "TLS_CERT_FILE": str(self.tls / "server.pem"),
                "TLS_KEY_FILE": str(self.tls / "server.key")}
         self.process = subprocess.Popen([house.BIN / "gateway", "--config", house.RUN_DIR / "conf/gateway.json"], env=env,
                                         stdout=self.log.open("w"), stderr=subprocess.STDOUT)
