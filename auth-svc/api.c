@@ -221,7 +221,7 @@ static enum err make_user(struct call *call, const struct lane_verb *verb, const
     enum err e = call_body(call, fields, &body);
     if (e != ERR_OK)
         return e;
-    const char *complaint = password_complaint(body.password, body.username);
+    const char *complaint = password_complaint_by(api_auth(call)->passwords, body.password, body.username);
     if (complaint)
         return field_error_add(&call->errors, "/password", "%s", complaint);
     if (strcmp(body.username, USER_FIRST_ADMIN) == 0)

@@ -255,7 +255,7 @@ static enum err work_password(struct call *call)
 static enum err check_current_password(struct call *call)
 {
     const struct password_call *p = call->state;
-    const char *complaint = password_complaint(p->new, p->user->username);
+    const char *complaint = password_complaint_by(api_auth(call)->passwords, p->new, p->user->username);
     if (complaint != NULL)
         return field_error_add(&call->errors, "/newPassword", "%s", complaint);
     return api_try_password(call, &p->guard, p->user->customer_id, work_password);

@@ -25,6 +25,10 @@ enum err auth_open(struct service *s, struct fault *fault)
         e = jwks_open(settings->service.jwks_file, s->verifier, &a->jwks, fault);
     if (e == ERR_OK)
         e = hashers_open((int)settings->password_workers, s->metrics, &a->hashers, fault);
+    if (e == ERR_OK && settings->password_list_file != NULL)
+        e = password_list_open(settings->password_list_file, &a->passwords, fault);
+    if (e == ERR_OK && a->passwords == NULL)
+        log_warn(s->log, "PASSWORD_LIST_FILE is not set: of common passwords only a few are known");
     if (e == ERR_OK)
         password_hash_of_nobody(a->cost, a->nobody);
     return e;
@@ -35,6 +39,7 @@ void auth_close(struct service *s)
     struct auth *a = auth_of(s);
     hashers_close(a->hashers);
     jwks_close(a->jwks);
+    password_list_close(a->passwords);
     token_signer_close(a->signer);
     mem_free(a);
 }
@@ -100,7 +105,7 @@ static void tend_first_admin(struct service *s)
     if (atomic_load(&auth_of(s)->admins) != ADMINS_NONE || !lane_is_held(s->lane))
         return;
 
-    const char *complaint = password ? password_complaint(password, USER_FIRST_ADMIN) : NULL;
+    const char *complaint = password ? password_complaint_by(auth_of(s)->passwords, password, USER_FIRST_ADMIN) : NULL;
     if (!password)
         tell_once(s, "put a password into a file,", "name that file in ADMIN_PASSWORD_FILE and start again");
     else if (complaint)

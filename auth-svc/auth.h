@@ -13,6 +13,7 @@
 #include "hashers.h"
 #include "jwks.h"
 #include "password.h"
+#include "password_list.h"
 #include "svc/service.h"
 
 /* What is known of admins: the lane looks every few seconds. */
@@ -24,6 +25,7 @@ struct auth {
     struct token_signer *signer;
     struct hashers *hashers;
     struct jwks *jwks;
+    struct password_list *passwords; /* NULL: none was given */
     struct password_cost cost;
     char nobody[PASSWORD_HASH_MAX]; /* password_hash_of_nobody */
     struct counter *logins, *logins_refused;

@@ -14,6 +14,7 @@ const struct conf_setting AUTH_SVC_SETTINGS[] = {
     {.name = "PASSWORD_MEMORY_KIB", .kind = CONF_INT, .offset = AT(password_memory_kib), .fallback = "19456", .min = 19456, .max = 1048576, .what = "memory of one password hash"},
     {.name = "PASSWORD_OPS", .kind = CONF_INT, .offset = AT(password_ops), .fallback = "2", .min = 2, .max = 16, .what = "passes of one password hash"},
     {.name = "PASSWORD_WORKERS", .kind = CONF_INT, .offset = AT(password_workers), .fallback = "2", .min = 1, .max = HASHERS_MAX, .what = "threads that hash, each with that memory"},
+    {.name = "PASSWORD_LIST_FILE", .kind = CONF_FILE, .offset = AT(password_list_file), .what = "passwords that everybody tries first, one a line (scripts/common-passwords)"},
     {.name = "LIMITS", .kind = CONF_BOOL, .offset = AT(limits), .fallback = "on", .what = "off, for load tests only: passwords may be tried as fast as one likes, but an account's"},
     {.name = NULL},
 };

@@ -10,6 +10,7 @@
 struct auth_settings {
     struct service_settings service; /* first */
     const char *signing_keys_dir;
+    const char *password_list_file; /* NULL: none */
     bool limits;
     const char *admin_password;    /* the first admin's; NULL: none was given */
     bool admin_password_generated; /* it is random and nobody has seen it: it need not be changed */

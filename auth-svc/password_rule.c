@@ -7,6 +7,7 @@
 
 enum {
     RUN_MIN = 4,      /* "abcd", "4321" and "aaaa" are runs */
+    LISTED_WORTH = 2, /* of own characters, a piece that stands in the list */
     OWN_MIN = 8,      /* characters that must be left beside words and runs */
     DIFFERENT_MIN = 5 /* "abababababab" has two */
 };
@@ -107,15 +108,51 @@ static size_t common_at(const struct characters *c, size_t i, const char *userna
     return len > 0 ? len : run_at(c, i);
 }
 
-static size_t count_own(const struct characters *c, const char *username)
+static uint32_t undisguise(uint32_t c)
 {
-    size_t own = 0;
-    for (size_t i = 0; i < c->count;) {
+    static const char FROM[] = "013457@$!", TO[] = "oieastasi";
+    const char *at = c > 0 && c < 0x7F ? strchr(FROM, (int)c) : NULL;
+    return at != NULL ? (unsigned char)TO[at - FROM] : c;
+}
+
+static void undisguise_all(const struct characters *c, struct characters *ret)
+{
+    ret->count = c->count;
+    for (size_t i = 0; i < c->count; i++)
+        ret->at[i] = undisguise(c->at[i]);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* own[i] is the least that is left of the password from `i` on, whichever way it is taken apart. */
+static size_t least_listed(const struct password_list *list, const struct characters *c, size_t i, const size_t *own)
+{
+    size_t lens[PASSWORD_MATCHES_MAX], best = SIZE_MAX;
+    size_t count = password_list_match(list, c->at + i, c->count - i, lens);
+    for (size_t k = 0; k < count; k++)
+        best = least(best, LISTED_WORTH + own[i + lens[k]]);
+    return best;
+}
+
+/* What is left beside words and runs; what the list has, as it is or undisguised, counts little. */
+static size_t count_own(const struct password_list *list, const struct characters *c, const char *username)
+{
+    struct characters plain;
+    size_t own[PASSWORD_CHARS_MAX + 1] = {0};
+    undisguise_all(c, &plain);
+    for (size_t i = c->count; i-- > 0;) {
         size_t common = common_at(c, i, username);
-        own += common == 0;
-        i += common > 0 ? common : 1;
+        own[i] = 1 + own[i + 1];
+        if (common > 0)
+            own[i] = least(own[i], own[i + common]);
+        if (list != NULL)
+            own[i] = least(own[i], least(least_listed(list, c, i, own), least_listed(list, &plain, i, own)));
     }
-    return own;
+    explicit_bzero(&plain, sizeof plain);
+    return own[0];
 }
 
 static size_t count_different(const struct characters *c)
@@ -138,7 +175,7 @@ static bool is_listed(const struct characters *c)
     return false;
 }
 
-static const char *judge(const struct characters *c, const char *username)
+static const char *judge(const struct password_list *list, const struct characters *c, const char *username)
 {
     if (c->count < PASSWORD_CHARS_MIN)
         return "must have 12 to 128 characters";
@@ -146,15 +183,21 @@ static const char *judge(const struct characters *c, const char *username)
         return "is one of the passwords that everybody tries first";
     if (count_different(c) < DIFFERENT_MIN)
         return "repeats too few characters";
-    if (count_own(c, username) < OWN_MIN)
+    if (count_own(list, c, username) < OWN_MIN)
         return "has too little beside common words, your user name, and repeated or neighbouring characters";
     return NULL;
 }
 
 const char *password_complaint(const char *password, const char *username)
 {
+    return password_complaint_by(NULL, password, username);
+}
+
+const char *password_complaint_by(const struct password_list *list, const char *password, const char *username)
+{
     struct characters c;
-    const char *complaint = read_characters(password, &c) ? judge(&c, username) : "must have 12 to 128 characters";
+    const char *complaint = read_characters(password, &c) ? judge(list, &c, username)
+                                                          : "must have 12 to 128 characters";
     explicit_bzero(&c, sizeof c);
     return complaint;
 }

@@ -2,6 +2,8 @@
 an address of its own, which nobody has come in from before."""
 import collections
 import itertools
+import json
+import statistics
 import time
 
 import client
@@ -94,3 +96,26 @@ def test_no_name_and_no_address_stands_in_the_buckets(customer):
     fail(user.username, address, 1)
     keys = [key for key, in house.sql("SELECT key FROM auth.login_bucket")]
     assert keys and not any(user.username in key or address in key for key in keys)
+
+
+def test_unknown_user_and_wrong_password_are_one_in_body_and_time(customer):
+    """Turn about, so that whatever else the machine does falls on both alike."""
+    known, unknown = [], []
+    for _ in range(6):
+        user, nobody = customer(), client.new_name()
+        for _ in range(FREE - 1):
+            for name, times in ((user.username, known), (nobody, unknown)):
+                began = time.perf_counter()
+                answer = try_login(name, "not the password", new_address())
+                times.append((time.perf_counter() - began, {k: v for k, v in answer.json().items() if k != "traceId"}))
+                assert answer.status_code == 401
+    assert {json.dumps(body) for _, body in known} == {json.dumps(body) for _, body in unknown}
+    medians = [statistics.median(took for took, _ in times) for times in (known, unknown)]
+    assert max(medians) <= 1.25 * min(medians), medians
+
+
+def test_passwords_that_everybody_tries_first_are_refused():
+    for password in ("michaeljordan23", "Ch0c0late-butterfly", "jennifer1234567"):
+        answer = client.try_register(client.new_name(), password)
+        client.problem(answer, 400, "validation_failed")
+        assert client.pointers(answer) == ["/password"], answer.text

@@ -132,7 +132,7 @@ def test_secrets_are_readable_by_their_owner_only():
     ("assets_app", "DELETE FROM assets.journal"), ("assets_app", "SELECT * FROM orders.orders"), ("txns_app", "SELECT * FROM auth.app_user"),
     ("admin_app", "SELECT * FROM assets.journal"), ("auth_app", "DELETE FROM auth.app_user"), ("assets_app", "DROP TABLE assets.journal"),
     ("assets_app", "TRUNCATE assets.journal"), ("assets_app", "CREATE TABLE assets.x (a int)"), ("auditor", "SELECT password_hash FROM auth.app_user"),
-    ("auditor", "DELETE FROM orders.orders"), ("auditor", "SELECT refresh_hash FROM auth.session"),
+    ("auditor", "DELETE FROM orders.orders"), ("auditor", "SELECT hash FROM auth.refresh_token"),
 ])
 def test_a_role_can_not_do_what_is_not_its_own(role, text):
     with pytest.raises(house.psycopg2.errors.lookup("42501")) as refused:
