@@ -13,6 +13,7 @@ const struct conf_setting GATEWAY_SETTINGS[] = {
     {"TLS_KEY_FILE", CONF_FILE, AT(tls_key_file), 0, NULL, 0, 0, "PEM: its private key; both files are read again at SIGHUP"},
     {"KAFKA_BROKERS", CONF_TEXT, AT(kafka_brokers), CONF_REQUIRED, NULL, 0, 0, "host:port, comma separated: from there it hears which sessions have ended"},
     {"TRUSTED_PROXIES", CONF_TEXT, AT(trusted_text), 0, NULL, 0, 0, "addresses or networks of proxies before us: whose X-Forwarded-For is believed; nobody's if not given"},
+    {"OTLP_ENDPOINT", CONF_TEXT, AT(otlp_endpoint), 0, NULL, 0, 0, "http://host:4318, a collector of traces; off if not given"},
     {"LOG_LEVEL", CONF_TEXT, AT(log_level_text), 0, "info", 0, 0, "debug, info (with a line a request), warn or error"},
     {"HTTP_THREADS", CONF_INT, AT(threads), 0, "2", 1, 64, "loops, each with its own connections to the services"},
     {"LIMITS", CONF_BOOL, AT(limits), 0, "on", 0, 0, "off, for load tests only: no quotas, no cap an address, 512 requests to an instance at a time"},

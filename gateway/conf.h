@@ -11,7 +11,7 @@
 
 struct gateway_conf {
     const char *listen, *operator_listen, *jwks_file, *kafka_brokers, *trusted_text, *log_level_text, *tls_cert_file,
-        *tls_key_file;
+        *tls_key_file, *otlp_endpoint;
     int64_t threads, in_flight_max, resolve_s, drain_min_ms;
     bool limits;
 

@@ -1,5 +1,6 @@
 #include "gateway/delivery.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "gateway/balance.h"
@@ -122,10 +123,24 @@ static int seconds_up(mono_ns_t wait)
     return s < 1 ? 1 : (int)s;
 }
 
+/* One for all its sendings: the service is told one parent, and the access log counts them. */
+static void tell_span(const struct delivery *d)
+{
+    const struct upstream *u = service_of(d);
+    struct span span = span_since(&d->head.trace, SPAN_CLIENT, d->started);
+    snprintf(span.name, sizeof span.name, "%s", u->name);
+    snprintf(span.service, sizeof span.service, "%s", u->name);
+    span.status = d->status;
+    span.failed = d->err != ERR_OK || d->status >= 500;
+    spans_add(u->of->settings.spans, &span);
+}
+
 static void finish(struct delivery *d, enum err e, const char *why)
 {
     d->err = e;
     d->why = why;
+    if (service_of(d)->of->settings.spans != NULL)
+        tell_span(d);
     budget_leave(&service_of(d)->budget);
     d->done(d);
 }
@@ -199,6 +214,7 @@ static void send_at(struct delivery *d, mono_ns_t now, mono_ns_t at)
 void delivery_start(struct delivery *d)
 {
     mono_ns_t now = clock_mono_ns();
+    d->started = now;
     d->exchange.upstream = d->upstream;
     d->exchange.slow_after = d->slow_ms * NS_PER_MS;
     d->exchange.request_body = d->body;

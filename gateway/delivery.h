@@ -52,6 +52,7 @@ struct delivery {
     bool canceled;           /* by delivery_cancel */
     mono_ns_t upstream_took; /* of all sendings, without the waits between them */
 
+    mono_ns_t started;
     /* -- delivery.c's; exchange: who was asked last, and how that ended -- */
     struct exchange exchange;
     bool in_doubt; /* an earlier sending was on its way and was not answered: it may have done what was asked */

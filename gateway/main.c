@@ -30,6 +30,7 @@ struct gateway {
     struct limiter *limiter;
     struct log *log;
     struct metrics *metrics;
+    struct spans *spans; /* NULL: off */
     struct token_verifier *verifier;
     struct revocations *revocations;
     struct http_server *server;
@@ -119,6 +120,7 @@ static enum err open_upstreams(struct gateway *g, struct fault *fault)
         .in_flight_max = (int)g->conf.in_flight_max,
         .log = g->log,
         .metrics = g->metrics,
+        .spans = g->spans,
     };
     g->upstreams = upstreams_new(&settings);
     enum err e = routes_adopt(&g->routes, g->upstreams, fault);
@@ -138,6 +140,7 @@ static enum err open_server(struct gateway *g, struct fault *fault)
         .verifier = g->verifier,
         .log = g->log,
         .metrics = g->metrics,
+        .spans = g->spans,
         .app = &g->routes,
         .access_log = g->conf.log_level <= LOG_INFO,
         .trusted_proxies = &g->conf.trusted_proxies,
@@ -152,6 +155,12 @@ static enum err open_server(struct gateway *g, struct fault *fault)
     if (g->conf.limits)
         policies_measure(&g->routes.policies, g->metrics);
     return http_server_open(&server, &g->server, fault);
+}
+
+static enum err open_spans(struct gateway *g, struct fault *fault)
+{
+    const struct spans_conf spans = {.endpoint = g->conf.otlp_endpoint, .service = "gateway", .metrics = g->metrics};
+    return g->conf.otlp_endpoint == NULL ? ERR_OK : spans_open(&spans, &g->spans, fault);
 }
 
 static enum err open_revocations(struct gateway *g, struct fault *fault)
@@ -202,6 +211,8 @@ static enum err run(struct gateway *g, struct fault *fault)
     if (e == ERR_OK)
         e = token_verifier_open(g->conf.jwks_file, TOKENS_REMEMBERED, &g->verifier, fault);
     if (e == ERR_OK)
+        e = open_spans(g, fault);
+    if (e == ERR_OK)
         e = open_revocations(g, fault);
     if (e == ERR_OK)
         e = process_open(&process, &g->process, fault);
@@ -218,6 +229,7 @@ static enum err run(struct gateway *g, struct fault *fault)
     resolver_close(g->resolver);
     upstreams_free(g->upstreams);
     token_verifier_close(g->verifier);
+    spans_close(g->spans);
     return e;
 }
 

@@ -73,7 +73,8 @@ struct request_head request_head_begin(struct call *call, const struct request_l
     struct str host = str_of(u->name);
     size_t size = head_size(call, line, host);
     char *text = arena_alloc(&call->arena, size), trace[TRACE_TEXT_MAX];
-    struct request_head h = {text, text, text + size};
+    struct request_head h = {text, text, text + size,
+                             u->of->settings.spans == NULL ? call->trace : trace_below(&call->trace)};
     put_request_line(&h, line);
     put_header(&h, STR("Host"), host);
     for (size_t i = 0; i < call->header_count; i++) {
@@ -81,7 +82,7 @@ struct request_head request_head_begin(struct call *call, const struct request_l
         if (is_passed_on(name))
             put_header(&h, name, str_of(call->headers[i].value));
     }
-    trace_format(&call->trace, trace);
+    trace_format(&h.trace, trace);
     put_header(&h, STR("X-Request-Id"), str_of(call->request_id));
     put_header(&h, STR("traceparent"), str_of(trace));
     put_header(&h, STR("X-Forwarded-For"), str_of(call->client));

@@ -17,6 +17,7 @@
 /* The head but for its end, in memory that was measured before. */
 struct request_head {
     char *begin, *at, *end;
+    struct trace trace; /* what the service is told: its span's parent */
 };
 struct request_line {
     const char *method;

@@ -106,6 +106,7 @@ struct upstreams_settings {
     upstream_lookup *lookup; /* NULL: the system's resolver */
     struct log *log;         /* of changes; or NULL */
     struct metrics *metrics; /* or NULL */
+    struct spans *spans;     /* or NULL */
 };
 struct upstreams {
     struct upstreams_settings settings;

@@ -21,6 +21,7 @@
 #include "io/loop.h"
 #include "io/metrics.h"
 #include "io/networks.h"
+#include "io/spans.h"
 #include "io/token.h"
 #include "io/trace.h"
 
@@ -154,6 +155,7 @@ struct http_server_conf {
     struct token_verifier *verifier; /* NULL: routes of WHO_ANYONE only */
     struct log *log;
     struct metrics *metrics;
+    struct spans *spans; /* NULL: nobody is told */
     void *app;
     bool access_log;
     bool trust_request_id;                  /* services take the gateway's X-Request-Id; the gateway makes its own */

@@ -124,11 +124,25 @@ static void write_line(const struct call *call, int status, mono_ns_t took, stru
     buf_append(line, buf_cstr(&call->log_members), call->log_members.len);
 }
 
+static void tell_span(const struct call *call, int status)
+{
+    struct spans *spans = call->priv->shared->conf.spans;
+    if (spans == NULL)
+        return;
+    struct span span = span_since(&call->trace, SPAN_SERVER, call->started);
+    snprintf(span.name, sizeof span.name, "%s %s", http_method_name(call->method),
+             call->route == NULL ? "" : call->route->path);
+    span.status = status;
+    span.failed = status >= 500;
+    spans_add(spans, &span);
+}
+
 void account_call(const struct call *call, bool aborted, struct buf *line)
 {
     mono_ns_t took = clock_mono_ns() - call->started;
     int status = aborted ? CLIENT_GONE : call->status;
     count(call, status, took);
+    tell_span(call, status);
     if (!call->priv->shared->conf.access_log || call->priv->shared->conf.log == NULL)
         return;
     buf_reset(line);

@@ -73,6 +73,15 @@ struct trace trace_child(struct str traceparent)
 
     struct trace t = {.sampled = (hex_digit(traceparent.data[FLAGS_AT + 1]) & 1) != 0};
     memcpy(t.trace_id, traceparent.data + TRACE_AT, TRACE_HEX);
+    memcpy(t.parent_id, traceparent.data + SPAN_AT, SPAN_HEX);
+    random_hex(t.span_id, SPAN_HEX);
+    return t;
+}
+
+struct trace trace_below(const struct trace *above)
+{
+    struct trace t = *above;
+    memcpy(t.parent_id, above->span_id, sizeof t.parent_id);
     random_hex(t.span_id, SPAN_HEX);
     return t;
 }

@@ -72,6 +72,7 @@ struct lane_item {
     mono_ns_t patient_until;
 
     struct event *event;    /* NULL for commands */
+    struct trace trace;     /* the lane's: this run's span; set only while spans are told */
     struct arena own_arena; /* an event item's */
     unsigned generation;    /* the subscriber's, of the partition's assignment */
     const char
@@ -126,6 +127,7 @@ struct lane_conf {
     void *app;
     struct log *log;
     struct metrics *metrics;
+    struct spans *spans;   /* NULL: nobody is told */
     int64_t outbox_keep_s; /* published rows younger than this stay for rewinding */
 };
 

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "svc/lane_private.h"
@@ -193,6 +194,15 @@ static void save_parked(struct batch *b)
 
 /* ---- one attempt ---- */
 
+/* Below the call, or below what sent the event. */
+static void begin_span(struct lane_item *it)
+{
+    if (it->call != NULL)
+        it->trace = trace_below(&it->call->trace);
+    else if (it->event != NULL && it->event->traceparent[0] != '\0')
+        it->trace = trace_child(str_of(it->event->traceparent));
+}
+
 static void begin(struct lane *lane, struct batch *b, struct lane_item **items, size_t count)
 {
     arena_reset(&lane->arena);
@@ -220,6 +230,8 @@ static void begin(struct lane *lane, struct batch *b, struct lane_item **items, 
         items[i]->result = NULL;
         items[i]->replayed = false;
         items[i]->passed_over = false;
+        if (lane->conf.spans != NULL)
+            begin_span(items[i]);
     }
 }
 
@@ -391,6 +403,19 @@ static void notify_replicas(struct lane *lane)
     (void)e; /* lost: the next batch finds out; waiters read again by themselves */
 }
 
+static void tell_spans(const struct batch *b, mono_ns_t started)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct lane_item *it = b->items[i];
+        if (it->trace.span_id[0] == '\0' || it->passed_over || it->verb == NULL)
+            continue;
+        struct span span = span_since(&it->trace, it->event != NULL ? SPAN_CONSUMER : SPAN_INTERNAL, started);
+        snprintf(span.name, sizeof span.name, "%s", it->verb->name);
+        span.failed = err_is_breakage(it->err);
+        spans_add(b->lane->conf.spans, &span);
+    }
+}
+
 static void committed(struct batch *b, bool saved)
 {
     struct lane *lane = b->lane;
@@ -453,6 +478,8 @@ static enum attempt attempt(struct lane *lane, struct lane_item **items, size_t 
     if (count)
         histogram_observe(lane->metrics.batch_size, (double)count);
     histogram_observe(lane->metrics.batch_seconds, (double)(clock_mono_ns() - started) / 1e9);
+    if (lane->conf.spans != NULL)
+        tell_spans(&b, started);
     committed(&b, saves);
     return ATTEMPT_DONE;
 }

@@ -170,7 +170,9 @@ void batch_emit(struct batch *b, const char *type, int64_t key_customer, const c
     const struct lane_item *it = b->lane->current;
     char text[TRACE_TEXT_MAX] = "";
     const char *traceparent = text;
-    if (it && it->call)
+    if (it && it->trace.span_id[0] != '\0')
+        trace_format(&it->trace, text);
+    else if (it && it->call)
         trace_format(&it->call->trace, text);
     else if (it && it->event)
         traceparent = it->event->traceparent;

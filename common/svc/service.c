@@ -49,6 +49,7 @@ static const struct conf_setting SETTINGS[] = {
     {.name = "JWKS_FILE", .kind = CONF_FILE, .offset = AT(jwks_file), .flags = CONF_REQUIRED, .what = "the public keys of access tokens"},
     {.name = "ENVIRONMENT", .kind = CONF_TEXT, .offset = AT(environment), .fallback = "dev", .what = "keeps transactional ids apart: [a-z0-9-]{1,16}"},
     {.name = "TRUSTED_PROXIES", .kind = CONF_TEXT, .offset = AT(trusted_proxies), .fallback = "127.0.0.0/8,::1", .what = "addresses or networks of the gateways: whose X-Forwarded-For is believed"},
+    {.name = "OTLP_ENDPOINT", .kind = CONF_TEXT, .offset = AT(otlp_endpoint), .what = "http://host:4318, a collector of traces; off if not given"},
     {.name = "LOG_LEVEL", .kind = CONF_TEXT, .offset = AT(log_level), .fallback = "info", .what = "debug, info, warn or error"},
     {.name = "HTTP_THREADS", .kind = CONF_INT, .offset = AT(http_threads), .fallback = "1", .min = 1, .max = 64, .what = "loops that serve calls"},
     {.name = "READER_THREADS", .kind = CONF_INT, .offset = AT(reader_threads), .fallback = "2", .min = 1, .max = READERS_MAX, .what = "connections for queries"},
@@ -191,10 +192,21 @@ static struct db_conf db_of(const struct running *r, const char *url, enum db_pl
         .url = url, .password = r->settings->db_password, .plan = plan, .application_name = r->service.spec->name};
 }
 
+static enum err open_spans(struct running *r, struct fault *fault)
+{
+    struct service *s = &r->service;
+    const struct spans_conf conf = {
+        .endpoint = r->settings->otlp_endpoint, .service = s->spec->name, .metrics = s->metrics};
+    return conf.endpoint == NULL ? ERR_OK : spans_open(&conf, &s->spans, fault);
+}
+
 static enum err open_process(struct running *r, struct fault *fault)
 {
     struct service *s = &r->service;
-    enum err e = token_verifier_open(r->settings->jwks_file, TOKENS_REMEMBERED, &s->verifier, fault);
+    enum err e = open_spans(r, fault);
+    if (e != ERR_OK)
+        return e;
+    e = token_verifier_open(r->settings->jwks_file, TOKENS_REMEMBERED, &s->verifier, fault);
     if (e != ERR_OK)
         return e;
     const struct revocations_conf revocations = {
@@ -270,6 +282,7 @@ static enum err open_pipeline(struct running *r, struct fault *fault)
         .app = s,
         .log = s->log,
         .metrics = s->metrics,
+        .spans = s->spans,
         .outbox_keep_s = r->settings->outbox_keep_s,
     };
     const struct relay_conf relay = {
@@ -328,6 +341,7 @@ static enum err open_http(struct running *r, struct fault *fault)
         .verifier = s->verifier,
         .log = s->log,
         .metrics = s->metrics,
+        .spans = s->spans,
         .app = s,
         .access_log = r->level == LOG_DEBUG, /* the gateway has the line of each request */
         .trust_request_id = true,
@@ -392,6 +406,7 @@ static void stop(struct running *r)
     lane_close(s->lane);
     http_server_close(s->server);
     revocations_close(s->revocations);
+    spans_close(s->spans);
     process_close(r->process);
     log_info(s->log, "stopped");
 }

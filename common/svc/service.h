@@ -27,7 +27,7 @@
 struct service_settings {
     const char *listen, *operator_listen;
     const char *db_url, *db_password, *db_owner_url, *db_owner_password, *db_read_url;
-    const char *kafka_brokers, *jwks_file, *environment, *log_level, *trusted_proxies;
+    const char *kafka_brokers, *jwks_file, *environment, *log_level, *trusted_proxies, *otlp_endpoint;
     int64_t http_threads, reader_threads, topic_partitions, outbox_keep_s;
 };
 
@@ -36,6 +36,7 @@ struct service {
     const struct service_settings *settings;
     struct log *log;
     struct metrics *metrics;
+    struct spans *spans; /* NULL: off */
     struct token_verifier *verifier;
     struct revocations *revocations;
     struct lane *lane;

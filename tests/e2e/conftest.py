@@ -13,7 +13,7 @@ import leaks
 
 def pytest_collection_modifyitems(items):
     """What stops processes comes late; what reads all logs comes last."""
-    late = {"test_keys.py": 1, "test_login_guard.py": 1, "test_revocation.py": 1, "test_trouble.py": 1, "test_words.py": 2}
+    late = {"test_keys.py": 1, "test_login_guard.py": 1, "test_revocation.py": 1, "test_traces.py": 1, "test_trouble.py": 1, "test_words.py": 2}
     items.sort(key=lambda item: late.get(item.path.name, 0))
 
 
