@@ -1,5 +1,7 @@
 #include "auth.h"
 
+#include <string.h>
+
 #include "commands.h"
 #include "conf.h"
 #include "password_rule.h"
@@ -40,6 +42,7 @@ void auth_close(struct service *s)
     hashers_close(a->hashers);
     jwks_close(a->jwks);
     password_list_close(a->passwords);
+    buf_done(&a->keys_told);
     token_signer_close(a->signer);
     mem_free(a);
 }
@@ -128,11 +131,40 @@ static void prune(struct service *s)
         lane_item_free(item);
 }
 
+static enum err submit_keys(struct service *s, const struct buf *names)
+{
+    struct lane_item *item = lane_item_new(false);
+    struct trail_entry *entry = ARENA_NEW(&item->own_arena, struct trail_entry);
+    size_t len = names->len < TRAIL_DETAIL_MAX ? names->len : TRAIL_DETAIL_MAX;
+    *entry = (struct trail_entry){.type = TRAIL_KEYS, .detail = arena_strndup(&item->own_arena, buf_cstr(names), len)};
+    item->verb = &AUTH_KEYS;
+    item->args = entry;
+    enum err e = lane_submit(s->lane, item);
+    if (e != ERR_OK)
+        lane_item_free(item);
+    return e;
+}
+
+/* A change that comes to nothing on the way is told when keys change again, or at the next start. */
+static void tell_of_keys(struct service *s)
+{
+    struct auth *a = auth_of(s);
+    struct buf names;
+    buf_init(&names);
+    jwks_write_names(a->jwks, &names);
+    if (strcmp(buf_cstr(&names), buf_cstr(&a->keys_told)) != 0 && submit_keys(s, &names) == ERR_OK) {
+        buf_reset(&a->keys_told);
+        buf_append(&a->keys_told, names.data, names.len);
+    }
+    buf_done(&names);
+}
+
 void auth_tick(struct service *s)
 {
     struct fault fault;
     enum err e = jwks_refresh(auth_of(s)->jwks, &fault);
     (void)e; /* the keys there are stay; service.c reads the same file and logs why */
     tend_first_admin(s);
+    tell_of_keys(s);
     prune(s);
 }

@@ -32,7 +32,8 @@ struct auth {
     struct gauge *unopened, *unopened_age;
     _Atomic int admins;
     bool told_no_admin;   /* auth_tick's: the log was */
-    mono_ns_t next_prune; /* auth_tick's */
+    mono_ns_t next_prune; /* auth_tick's, and so is the next */
+    struct buf keys_told; /* jwks_write_names as the lane was told of it last */
 };
 static inline struct auth *auth_of(const struct service *s)
 {

@@ -1,5 +1,7 @@
 #include "commands.h"
 
+#include <string.h>
+
 #include "api.h"
 #include "auth.h"
 #include "events.h"
@@ -149,6 +151,22 @@ static void decide_record(struct batch *b, struct lane_item *it)
     trail_add(b, it, it->args);
 }
 
+static void want_keys(struct batch *b, struct lane_item *it)
+{
+    (void)it;
+    store_want_last_keys(b);
+}
+
+/* Each replica sees them, and sees them again when it starts; they are told once. */
+static void decide_keys(struct batch *b, struct lane_item *it)
+{
+    const struct trail_entry *seen = it->args;
+    if (strcmp(store_last_keys(b), seen->detail) == 0)
+        return;
+    trail_add(b, it, seen);
+    store_set_last_keys(b, seen->detail);
+}
+
 static void want_prune(struct batch *b, struct lane_item *it)
 {
     (void)it;
@@ -272,6 +290,7 @@ const struct lane_verb AUTH_END_USER_SESSIONS = {.name = "end_user_sessions",
                                                  .decide = decide_end_user_sessions,
                                                  .answer = api_answer_done};
 const struct lane_verb AUTH_RECORD = {.name = "record", .decide = decide_record, .answer = api_answer_done};
+const struct lane_verb AUTH_KEYS = {.name = "keys", .want = want_keys, .decide = decide_keys};
 const struct lane_verb AUTH_PRUNE = {.name = "prune", .want = want_prune, .decide = decide_nothing};
 const struct lane_verb AUTH_FIRST_ADMIN = {
     .name = "first_admin", .want = want_first_admin, .decide = decide_first_admin};

@@ -99,6 +99,8 @@ extern const struct lane_verb AUTH_CHANGE_USER;
 
 /* args: a struct trail_entry of what somebody else has done. */
 extern const struct lane_verb AUTH_RECORD;
+/* args: a struct trail_entry of the keys that are in use; written down unless the last one says the same. */
+extern const struct lane_verb AUTH_KEYS;
 /* Without a call, once in a while: forgets sessions that are long over. */
 extern const struct lane_verb AUTH_PRUNE;
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "io/conf.h"
+#include "io/json.h"
 
 enum { JWKS_MAX = 64 * 1024 };
 
@@ -43,6 +44,24 @@ void jwks_write(struct jwks *j, struct buf *out)
     pthread_mutex_lock(&j->mutex);
     buf_append(out, j->text.data, j->text.len);
     pthread_mutex_unlock(&j->mutex);
+}
+
+/* What the verifier took is JSON and has keys. */
+void jwks_write_names(struct jwks *j, struct buf *out)
+{
+    struct buf text;
+    struct json *root = NULL;
+    buf_init(&text);
+    jwks_write(j, &text);
+    enum err e = json_parse((struct str){text.data, text.len}, &root, NULL);
+    const struct json *keys = e == ERR_OK ? json_get(root, "keys") : NULL;
+    for (size_t i = 0; keys != NULL && i < json_count(keys); i++) {
+        struct str kid = json_text(json_get(json_at(keys, i), "kid"));
+        buf_str(out, i > 0 ? " " : "");
+        buf_append(out, kid.data, kid.len);
+    }
+    json_free(root);
+    buf_done(&text);
 }
 
 enum err jwks_open(const char *path, struct token_verifier *verifier, struct jwks **ret, struct fault *fault)

@@ -19,5 +19,7 @@ void jwks_close(struct jwks *j); /* NULL is fine */
 /* Reads the file again. */
 MUST_CHECK enum err jwks_refresh(struct jwks *j, struct fault *fault);
 void jwks_write(struct jwks *j, struct buf *out);
+/* The keys' names, sorted as they stand in the file: "k1 k2". Any text that was taken has some. */
+void jwks_write_names(struct jwks *j, struct buf *out);
 
 #endif

@@ -218,6 +218,7 @@ void store_load_batch(struct batch *b)
         db_enqueue(b->db, &LOCK_USERS, &args, on_users, b);
     }
     store_load_sessions(b);
+    store_load_trail(b);
     store_load_buckets(b);
     if (s->new_names.count)
         load_for_new(b, s);

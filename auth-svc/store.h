@@ -33,6 +33,8 @@ struct users_batch {
     size_t new_id_count, new_ids_given;
     bool admins_wanted, has_admin, prune_wanted, ready;
     int64_t active_admins;
+    bool keys_wanted;
+    const char *last_keys;
 };
 /* In `want`. A user's row is the lock of all that is his: who changes a session wants its user. */
 void store_want_user(struct batch *b, int64_t customer_id);
@@ -43,6 +45,7 @@ void store_want_sessions(struct batch *b, int64_t customer_id); /* his live ones
 void store_want_token(struct batch *b, const char *hash);
 void store_want_bucket(struct batch *b, const char *key);
 void store_want_prune(struct batch *b); /* of sessions whose life is over for STORE_KEEP_S, a few at a time */
+void store_want_last_keys(struct batch *b);
 /* In lane_ops. */
 void store_load_batch(struct batch *b);
 void store_save_batch(struct batch *b);
@@ -65,7 +68,9 @@ struct refresh_token *store_token(struct batch *b, const char *hash); /* NULL: t
 void store_touch_token(struct batch *b, struct refresh_token *t);
 void store_add_token(struct batch *b, struct uuid session_id, const char *hash);
 struct bucket *store_bucket(struct batch *b, const char *key); /* that was wanted; what becomes of it is saved */
-void store_add_trail(struct batch *b, struct trail_entry *e);  /* see trail_add */
+const char *store_last_keys(struct batch *b); /* as the trail's last entry of them says; "": there is none */
+void store_set_last_keys(struct batch *b, const char *keys);
+void store_add_trail(struct batch *b, struct trail_entry *e); /* see trail_add */
 /* After COMMIT: calls back for each session that the batch ended. */
 void store_each_ended(struct batch *b, void (*ended)(void *arg, const struct session *s), void *arg);
 /* After COMMIT: calls back for each user whose account was opened. */

@@ -36,6 +36,7 @@ void store_save_sessions(struct batch *b);
 /* The same of buckets. */
 void store_load_buckets(struct batch *b);
 void store_save_buckets(struct batch *b);
+void store_load_trail(struct batch *b);
 void store_save_trail(struct batch *b);
 
 /* All arrays become the statement's arguments, behind `first` (a time; NULL: none), and are done with. Empty: nothing is done. */

@@ -8,6 +8,10 @@ static const struct db_stmt INSERT_TRAIL = {
     "AS g (id, type, actor, customer_id, session_id, address, request_id, detail)",
 };
 
+static const struct db_stmt LOAD_LAST_KEYS = {
+    "trail_last_keys",
+    "SELECT detail FROM audit_log WHERE type = 'keys.changed' ORDER BY at DESC, id DESC LIMIT 1",
+};
 static const struct db_stmt READ_TRAIL = {
     "trail_list",
     "SELECT a.id, a.at, a.type, a.actor, a.customer_id, a.session_id, a.address, a.request_id, a.detail "
@@ -29,6 +33,35 @@ void store_add_trail(struct batch *b, struct trail_entry *e)
     x->entry = e;
     *s->trail_end = x;
     s->trail_end = &x->next;
+}
+
+void store_want_last_keys(struct batch *b)
+{
+    store_state(b)->keys_wanted = true;
+}
+
+static void on_last_keys(void *arg, const struct db_rows *rows)
+{
+    struct batch *b = arg;
+    if (db_count(rows) > 0)
+        store_state(b)->last_keys = arena_strdup(b->arena, db_text(rows, 0, 0));
+}
+
+void store_load_trail(struct batch *b)
+{
+    if (store_state(b)->keys_wanted)
+        db_enqueue(b->db, &LOAD_LAST_KEYS, &(struct db_args){.count = 0}, on_last_keys, b);
+}
+
+const char *store_last_keys(struct batch *b)
+{
+    const char *keys = store_state(b)->last_keys;
+    return keys ? keys : "";
+}
+
+void store_set_last_keys(struct batch *b, const char *keys)
+{
+    store_state(b)->last_keys = keys;
 }
 
 void store_save_trail(struct batch *b)

@@ -716,6 +716,28 @@ static void admins_read_the_trail_and_the_gateway_writes_into_it(void **state)
                      400);
 }
 
+static void see_keys(struct world *w, const char *names)
+{
+    struct lane_item *item = lane_item_new(false);
+    struct trail_entry *entry = ARENA_NEW(&item->own_arena, struct trail_entry);
+    *entry = (struct trail_entry){.type = TRAIL_KEYS, .detail = arena_strdup(&item->own_arena, names)};
+    item->verb = &AUTH_KEYS;
+    item->args = entry;
+    assert_int_equal(lane_submit(w->st.service.lane, item), ERR_OK);
+    stand_settle(&w->st);
+}
+
+static void keys_are_written_down_when_they_are_others(void **state)
+{
+    struct world *w = *state;
+    static const char *const SEEN[] = {"k1", "k1", "k1 k2", "k1 k2", "k2", "k1"};
+    for (size_t i = 0; i < LENGTH_OF(SEEN); i++)
+        see_keys(w, SEEN[i]);
+    assert_string_equal(stand_text(&w->st, "SELECT string_agg(detail, ', ' ORDER BY at) FROM audit_log WHERE type = "
+                                           "'keys.changed' AND actor = 'SYSTEM'"),
+                        "k1, k1 k2, k2, k1");
+}
+
 static void sessions_that_are_long_over_are_forgotten(void **state)
 {
     struct world *w = *state;
@@ -828,6 +850,7 @@ int main(void)
         STORY(a_newcomer_may_set_a_password_and_no_more_until_he_has),
         STORY(admins_read_the_trail_and_the_gateway_writes_into_it),
         STORY(sessions_that_are_long_over_are_forgotten),
+        STORY(keys_are_written_down_when_they_are_others),
         STORY(two_admins_who_demote_each_other_by_two_processes_leave_one),
         STORY(a_refresh_whose_commit_is_lost_gives_one_true_answer),
         cmocka_unit_test(every_statement_can_be_run_the_migrations_add_up_and_each_check_finds_what_it_is_for),

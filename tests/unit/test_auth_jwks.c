@@ -96,10 +96,24 @@ static void a_new_file_is_given_out_byte_for_byte(void **state)
     assert_given_out(h, OTHER);
 }
 
+static void the_names_of_the_keys_are_told(void **state)
+{
+    struct house *h = *state;
+    struct buf out;
+    buf_init(&out);
+    jwks_write_names(h->jwks, &out);
+    assert_true(out.len > 0);
+    char kid[80];
+    snprintf(kid, sizeof kid, "\"kid\":\"%s\"", buf_cstr(&out));
+    assert_non_null(strstr(GOOD, kid));
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_no_key_set_is_not_given_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_names_of_the_keys_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_file_is_given_out_byte_for_byte, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
