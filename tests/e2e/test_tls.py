@@ -14,8 +14,14 @@ import pytest
 import house
 from house import eventually
 
-PORT = house.PORT_BASE + 30
-OPERATOR_PORT = PORT + 1000
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+PORT, OPERATOR_PORT = free_port(), free_port()
 
 
 class Door:
