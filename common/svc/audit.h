@@ -17,7 +17,7 @@
 
 enum {
     AUDIT_WINDOW_S = 3600,
-    AUDIT_EVENTS_MAX = 100000,
+    AUDIT_EVENTS_MAX = 20000,
     AUDIT_CHECKS_MAX = 48,
     AUDIT_CHECK_MS = 2500, /* one check; below the session's own limit (io/db.c) */
     AUDIT_DETAIL_MAX = 1000,

@@ -1,4 +1,4 @@
-"""GET /admin/audit: each service answers for its own books, at its own port."""
+"""GET /admin/audit: each service answers for its own books, at its own port; the gateway joins them."""
 import datetime
 
 import pytest
@@ -95,3 +95,17 @@ def test_what_was_told_is_kept(busy):
         assert exchanges == [("ACCOUNT", 1, 1, 0), ("TRANSFER", 1, 1, 0), ("TRANSFER", 1, 1, 0)]
         return True
     house.eventually(told)
+
+
+def test_the_gateway_joins_what_the_services_answer(A, admin):
+    """Every check of every service is there, and what one of them finds makes the whole not clean."""
+    names = {c["name"] for service in house.SERVICES for c in client.ok(own(service, admin.token))["checks"]}
+    change = "UPDATE assets.account SET size = size {0} 1, usable = usable {0} 1 WHERE owner = %s AND asset = 'TRY'"
+    house.sql(change.format("+"), A.id, role="assets_owner")
+    try:
+        found = client.ok(admin.call("GET", "/admin/audit"))
+        assert {c["name"] for c in found["checks"]} == names and found["unavailable"] == []
+        assert not found["clean"] and "assets_sum_to_zero" in wrong(found)
+    finally:
+        house.sql(change.format("-"), A.id, role="assets_owner")
+    client.problem(A.call("GET", "/admin/audit"), 403, "forbidden")
