@@ -14,6 +14,8 @@ import yaml
 import house
 
 PATH = house.ROOT / "api/openapi.yaml"
+# What services offer to the gateway itself, which lets it through to nobody.
+BETWEEN_US = {("POST", "/api/v1/admin/audit-log")}
 METHODS = ("get", "post", "put", "patch", "delete")
 _complaints = []
 seen = set()  # (operationId, status) of every answer
@@ -136,6 +138,8 @@ def check_answer(answer):
     if not _is_ours(url.port):
         return
     at_gateway = url.port == urllib.parse.urlsplit(house.GATEWAY).port
+    if not at_gateway and (answer.request.method, url.path) in BETWEEN_US:
+        return
     if not at_gateway and answer.status_code in (404, 405) and \
             not complaints("GET", "/is-not-there", answer.status_code, answer.headers, answer.content):
         return

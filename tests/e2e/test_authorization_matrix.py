@@ -157,3 +157,14 @@ def test_each_is_answered_as_he_may_be(operation, door, people):
         assert answer.status_code == status, f"{who}: {answer.status_code} {answer.text}"
         if operation == "changePassword":
             owner.user.password = json.loads(answer.request.body)["newPassword"]
+
+
+@pytest.mark.parametrize("method, path", sorted(contract.BETWEEN_US))
+def test_what_services_offer_the_gateway_is_for_no_customer_and_not_at_the_door(method, path, stranger, admin):
+    behind = [p for p in house.SERVICES if (method, path) in test_contract.routes_of(p)]
+    assert behind
+    for process in behind:
+        assert call(method, path, body={}, base=house.url(process)).status_code == 401
+        assert call(method, path, token=stranger.token, body={}, base=house.url(process)).status_code == 403
+    for token in (None, stranger.token, admin.token):
+        assert call(method, path, token=token, body={}).status_code in (404, 405)
