@@ -375,9 +375,10 @@ struct token_verifier {
     struct key_set keys;
     _Atomic uint64_t generation; /* grows when the keys change */
 
-    pthread_mutex_t reading; /* one reads the file at a time */
-    struct file_stamp stamp; /* of the file that `keys` came from */
-    int64_t reread_after_ns; /* monotonic; when an unknown kid may next cause a reading */
+    pthread_mutex_t reading;    /* one reads the file at a time */
+    struct file_stamp stamp;    /* of the file that `keys` came from */
+    int64_t reread_after_ns;    /* monotonic; when an unknown kid may next cause a reading */
+    _Atomic int64_t good_at_ns; /* monotonic; when it was last found as it should be */
 
     struct cache cache;
     struct denied *denied;
@@ -408,6 +409,7 @@ static enum err read_keys(struct token_verifier *v, struct fault *fault)
         return e;
 
     v->stamp = stamp;
+    atomic_store(&v->good_at_ns, clock_mono_ns());
     pthread_rwlock_wrlock(&v->keys_lock);
     struct key_set unused = set;
     if (!key_set_eq(&v->keys, &set)) {
@@ -456,10 +458,17 @@ enum err token_keys_refresh(struct token_verifier *v, struct fault *fault)
     enum err e = ERR_OK;
     pthread_mutex_lock(&v->reading);
     struct file_stamp now = stamp_of(v->jwks_file);
-    if (!stamp_eq(&now, &v->stamp))
+    if (stamp_eq(&now, &v->stamp))
+        atomic_store(&v->good_at_ns, clock_mono_ns());
+    else
         e = read_keys(v, fault);
     pthread_mutex_unlock(&v->reading);
     return e;
+}
+
+int64_t token_keys_age_s(struct token_verifier *v)
+{
+    return (clock_mono_ns() - atomic_load(&v->good_at_ns)) / NS_PER_S;
 }
 
 size_t token_key_count(struct token_verifier *v)

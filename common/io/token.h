@@ -49,6 +49,8 @@ int64_t token_floor_s(struct token_verifier *v);
 /* Reads the file again if it changed (mtime, size, inode); on failure the last good set stays. */
 MUST_CHECK enum err token_keys_refresh(struct token_verifier *v, struct fault *fault);
 size_t token_key_count(struct token_verifier *v);
+/* Since the file was last looked at and found good. */
+int64_t token_keys_age_s(struct token_verifier *v);
 
 struct token_signer; /* auth-svc only */
 /* SIGNING_KEYS_DIR holds <kid>.pem (PKCS#8, P-256). The newest by mtime signs once it is 90 s old: by then every verifier has

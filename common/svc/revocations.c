@@ -245,6 +245,12 @@ static double floor_of(void *arg)
     return (double)token_floor_s(r->conf.verifier);
 }
 
+static double keys_age(void *arg)
+{
+    const struct revocations *r = arg;
+    return (double)token_keys_age_s(r->conf.verifier);
+}
+
 static void metrics_open(struct revocations *r)
 {
     struct metrics *m = r->conf.metrics;
@@ -257,6 +263,8 @@ static void metrics_open(struct revocations *r)
     metrics_gauge_fn(m, "token_floor_seconds",
                      "Tokens issued up to then are refused: more sessions ended than can be told apart.", "", floor_of,
                      r);
+    metrics_gauge_fn(m, "jwks_age_seconds", "Since the public keys' file was last looked at and found good.", "",
+                     keys_age, r);
     gauge_set(r->behind_gauge, 1);
 }
 
