@@ -6,6 +6,7 @@
 
 #include "gateway/admission.h"
 #include "gateway/conf.h"
+#include "gateway/own.h"
 #include "gateway/proxy.h"
 #include "gateway/resolver.h"
 #include "svc/process.h"
@@ -92,7 +93,11 @@ static void on_hangup(void *arg)
         log_error(g->log, "the TLS certificate stays as it is: %s", fault.why);
 }
 
-static const struct route_handlers HANDLERS = {.forward = proxy_request, .aggregate = aggregate_request};
+static const struct route_handlers HANDLERS = {
+    .forward = proxy_request,
+    .aggregate = aggregate_request,
+    .own = OWN_HANDLERS,
+};
 
 /* Every wrong setting and route at once. */
 static enum err read_settings(struct gateway *g, int argc, char **argv)

@@ -47,6 +47,7 @@ enum {
     ROUTE_NO_BODY = 2,       /* a body is refused, 400 */
     ROUTE_CSV = 4,           /* may answer text/csv as well as JSON */
     ROUTE_OPTIONAL_BODY = 8, /* POST whose body may be absent */
+    ROUTE_OWN_ACCEPT = 16,   /* the handler itself minds what the client accepts */
 };
 
 struct call;

@@ -85,6 +85,8 @@ static enum err ask_role(struct call *call)
 static enum err ask_accept(struct call *call)
 {
     bool csv = (call->route->flags & ROUTE_CSV) != 0;
+    if ((call->route->flags & ROUTE_OWN_ACCEPT) != 0)
+        return ERR_OK;
     if (!negotiate_accept(known(call, KNOWN_ACCEPT), csv, &call->wants_csv))
         return fault_set(&call->fault, ERR_NOT_ACCEPTABLE,
                          csv ? "there is application/json and text/csv" : "there is application/json");

@@ -107,6 +107,18 @@ bool negotiate_accept(struct str accept, bool csv_on_offer, bool *ret_csv)
     return *ret_csv || json.weight > 0;
 }
 
+int negotiate_liking(struct str accept, const char *type, const char *group)
+{
+    struct liking l = {.type = type, .group = group, .weight = Q_NONE};
+    struct str item, range;
+    if (accept.data == NULL || accept.len == 0)
+        return Q_ONE;
+    while (next_item(&accept, ',', &item))
+        if (item.len > 0 && next_item(&item, ';', &range))
+            liking_consider(&l, range, range_weight(&item));
+    return l.weight < 0 ? 0 : l.weight;
+}
+
 bool negotiate_is_json(struct str content_type)
 {
     struct str type, param, name, value;

@@ -1,4 +1,4 @@
-#include "gateway/routes.h"
+#include "gateway/own.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ static enum err join(struct call *call)
     return ERR_NOT_ACCEPTABLE;
 }
 
-static const struct route_handlers HANDLERS = {.forward = forward, .aggregate = join};
+static const struct route_handlers HANDLERS = {.forward = forward, .aggregate = join, .own = OWN_HANDLERS};
 
 struct parsed {
     struct arena arena;
@@ -247,6 +247,10 @@ static void the_shipped_file_has_every_route_and_who_may_use_it(void **state)
         {"GET", "/api/v1/transactions/{id}", "txn", WHO_USER, false},
         {"POST", "/api/v1/transactions/deposits", "txn", WHO_USER, true},
         {"POST", "/api/v1/transactions/withdrawals", "txn", WHO_USER, true},
+        {"GET", "/openapi.json", NULL, WHO_ANYONE, false},
+        {"GET", "/docs", NULL, WHO_ANYONE, false},
+        {"GET", "/docs/{file}", NULL, WHO_ANYONE, false},
+        {"GET", "/problems/{slug}", NULL, WHO_ANYONE, false},
         {"GET", "/api/v1/portfolio", NULL, WHO_USER, false},
         {"GET", "/api/v1/admin/audit", NULL, WHO_ADMIN, false},
         {"GET", "/api/v1/admin/matches", "admin", WHO_ADMIN, false},
