@@ -8,6 +8,7 @@
 #include "gateway/conf.h"
 #include "gateway/own.h"
 #include "gateway/proxy.h"
+#include "gateway/reload.h"
 #include "gateway/resolver.h"
 #include "svc/process.h"
 #include "svc/revocations.h"
@@ -24,11 +25,13 @@ enum {
 
 struct gateway {
     struct arena arena;
+    const char *config_file;
     struct gateway_conf conf;
     struct routes routes;
     struct upstreams *upstreams;
     struct resolver *resolver;
     struct limiter *limiter;
+    struct reload reload;
     struct log *log;
     struct metrics *metrics;
     struct spans *spans; /* NULL: off */
@@ -85,7 +88,10 @@ static void on_hangup(void *arg)
     struct gateway *g = arg;
     struct fault fault;
     refresh_keys(g);
-    if (g->server == NULL || g->conf.tls_cert_file == NULL)
+    if (g->server == NULL)
+        return;
+    reload_routes(&g->reload);
+    if (g->conf.tls_cert_file == NULL)
         return;
     if (http_server_reload_tls(g->server, &fault) == ERR_OK)
         log_info(g->log, "the TLS certificate was read again");
@@ -105,7 +111,8 @@ static enum err read_settings(struct gateway *g, int argc, char **argv)
     struct buf complaints;
     buf_init(&complaints);
     enum err of_settings = gateway_conf_read(argc, argv, &g->arena, &g->conf, &complaints);
-    enum err of_routes = routes_read(&g->arena, conf_file_of(argc, argv), &HANDLERS, &g->routes, &complaints);
+    g->config_file = conf_file_of(argc, argv);
+    enum err of_routes = routes_read(&g->arena, g->config_file, &HANDLERS, &g->routes, &complaints);
     if (complaints.len > 0)
         fprintf(stderr, "gateway: wrong settings:\n%s", complaints.data);
     buf_done(&complaints);
@@ -159,7 +166,22 @@ static enum err open_server(struct gateway *g, struct fault *fault)
     g->limiter = g->routes.limiter = limiter_new();
     if (g->conf.limits)
         policies_measure(&g->routes.policies, g->metrics);
-    return http_server_open(&server, &g->server, fault);
+    enum err e = http_server_open(&server, &g->server, fault);
+    if (e != ERR_OK)
+        return e;
+    g->reload = (struct reload){
+        .path = g->config_file,
+        .handlers = &HANDLERS,
+        .upstreams = g->upstreams,
+        .limiter = g->limiter,
+        .server = g->server,
+        .log = g->log,
+        .metrics = g->metrics,
+        .limits = g->conf.limits,
+        .current = &g->routes,
+    };
+    reload_begin(&g->reload);
+    return ERR_OK;
 }
 
 static enum err open_spans(struct gateway *g, struct fault *fault)
