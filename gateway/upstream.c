@@ -300,6 +300,20 @@ static void tell_up(void *arg, struct metrics_told *told)
     }
 }
 
+/* 1 for the state that it is in, 0 for the others. */
+static void tell_breakers(void *arg, struct metrics_told *told)
+{
+    const struct upstreams *us = arg;
+    char labels[LABELS_MAX];
+    for (size_t i = 0; i < atomic_load(&us->count); i++) {
+        enum breaker_state now = breaker_peek(&us->items[i]->breaker);
+        for (enum breaker_state s = BREAKER_CLOSED; s < BREAKER_STATE_COUNT; s++) {
+            snprintf(labels, sizeof(labels), "name=\"%s\",state=\"%s\"", us->items[i]->name, breaker_state_name(s));
+            metrics_tell(told, labels, s == now ? 1 : 0);
+        }
+    }
+}
+
 static void measure_all(struct upstreams *us, struct metrics *m)
 {
     static const struct {
@@ -310,6 +324,7 @@ static void measure_all(struct upstreams *us, struct metrics *m)
         {"gateway_bulkhead_inflight", "Requests under way at a service", tell_in_flight},
         {"gateway_bulkhead_limit", "How many there may be", tell_limit},
         {"gateway_upstream_retries_denied", "Since the start, by the retry budget", tell_denied},
+        {"gateway_circuitbreaker_state", "1: the breaker is in this state", tell_breakers},
         {"gateway_upstream_up", "1: the instance gets its share of requests; 0: it is left out", tell_up},
     };
     for (size_t i = 0; i < sizeof(GAUGES) / sizeof(GAUGES[0]); i++)
