@@ -1,5 +1,6 @@
 /* The gateway's limits at its door: a real server with real tokens, and handlers that answer at once. */
 #include "gateway/admission.h"
+#include "gateway/own.h"
 
 #include <openssl/ec.h>
 #include <openssl/pem.h>
@@ -18,6 +19,7 @@ static struct house {
     char folder[64];
     struct arena arena;
     struct routes routes;
+    struct upstreams *upstreams;
     struct metrics *metrics;
     struct token_verifier *verifier;
     struct token_signer *signer;
@@ -43,6 +45,9 @@ static const char ROUTES[] =
     "{'path': '/open', 'methods': ['GET'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 3000, 'limits': ['strangers']},"
     "{'path': '/admins', 'methods': ['GET'], 'upstream': 'order', 'who': 'admin', 'timeoutMs': 3000, 'limits': ['read']},"
     "{'path': '/service', 'methods': ['GET'], 'upstream': 'order', 'who': 'user', 'timeoutMs': 3000, 'limits': ['all']},"
+    "{'path': '/breakers', 'methods': ['GET'], 'own': 'breakers', 'who': 'admin', 'timeoutMs': 1000},"
+    "{'path': '/breakers/{name}', 'methods': ['GET'], 'own': 'breaker', 'who': 'admin', 'timeoutMs': 1000},"
+    "{'path': '/breakers/{name}', 'methods': ['PUT'], 'own': 'breaker-force', 'who': 'admin', 'timeoutMs': 1000},"
     "{'path': '/unlimited', 'methods': ['GET'], 'upstream': 'order', 'who': 'anyone', 'timeoutMs': 3000}]}";
 /* clang-format on */
 
@@ -54,7 +59,7 @@ static enum err serve(struct call *call)
     return ERR_OK;
 }
 
-static const struct route_handlers HANDLERS = {.forward = serve};
+static const struct route_handlers HANDLERS = {.forward = serve, .own = OWN_HANDLERS};
 
 /* ---- tokens ---- */
 
@@ -88,16 +93,21 @@ static void write_keys(void)
     fclose(f);
 }
 
-static const char *token_of(int64_t customer)
+static const char *token_as(int64_t customer, enum token_role role)
 {
     struct fault fault;
     char *token = NULL;
     int64_t now = clock_now_us() / US_PER_S;
     struct token_claims claims = {
-        .customer_id = customer, .role = ROLE_CUSTOMER, .sid = uuid_v7(), .iat = now, .exp = now + TOKEN_LIFE_S};
+        .customer_id = customer, .role = role, .sid = uuid_v7(), .iat = now, .exp = now + TOKEN_LIFE_S};
     if (token_sign(house.signer, &claims, &house.arena, &token, &fault) != ERR_OK)
         fail_msg("%s", fault.why);
     return arena_printf(&house.arena, "Authorization: Bearer %s\r\n", token);
+}
+
+static const char *token_of(int64_t customer)
+{
+    return token_as(customer, ROLE_CUSTOMER);
 }
 
 /* ---- a house for each test ---- */
@@ -121,6 +131,9 @@ static int open_house(void **state)
         *quote = '"';
     if (routes_parse(&house.arena, str_of(conf), &HANDLERS, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
+    const struct upstreams_settings settings = {.in_flight_max = 8};
+    house.upstreams = upstreams_new(&settings);
+    assert_int_equal(routes_adopt(&house.routes, house.upstreams, &fault), ERR_OK);
     house.metrics = metrics_new();
     house.routes.limiter = limiter_new();
     policies_measure(&house.routes.policies, house.metrics);
@@ -147,6 +160,7 @@ static int close_house(void **state)
     token_signer_close(house.signer);
     token_verifier_close(house.verifier);
     limiter_free(house.routes.limiter);
+    upstreams_free(house.upstreams);
     metrics_free(house.metrics);
     for (size_t i = 0; i < LENGTH_OF(FILES); i++)
         unlink(path_of(FILES[i]));
@@ -315,6 +329,35 @@ static void a_service_may_have_a_limit_for_all(void **state)
     expect_refused_by("all");
 }
 
+static int put(const char *path, const char *token, const char *body)
+{
+    raw_say(house.client, arena_printf(&house.arena,
+                                       "PUT %s HTTP/1.1\r\nHost: x\r\n%sContent-Type: application/json\r\n"
+                                       "Content-Length: %zu\r\n\r\n%s",
+                                       path, token, strlen(body), body));
+    assert_true(raw_hear(house.client));
+    return raw_status();
+}
+
+static void admins_see_breakers_and_force_them(void **state)
+{
+    (void)state;
+    const char *admin = token_as(1, ROLE_ADMIN), *ann = token_of(2);
+    assert_int_equal(get("/breakers", ann), 403);
+    assert_int_equal(put("/breakers/order", ann, "{\"state\":\"CLOSED\"}"), 403);
+    assert_int_equal(put("/breakers/order", admin, "{\"state\":\"OPEN\"}"), 400);
+    assert_int_equal(put("/breakers/nothing", admin, "{\"state\":\"CLOSED\"}"), 404);
+    assert_int_equal(get("/breakers/nothing", admin), 404);
+    assert_int_equal(get("/breakers", admin), 200);
+    assert_non_null(strstr(raw_body(), "{\"items\":[{\"name\":\"order\",\"state\":\"CLOSED\""));
+    assert_int_equal(put("/breakers/order", admin, "{\"state\":\"FORCED_OPEN\"}"), 200);
+    assert_non_null(strstr(raw_body(), "\"state\":\"FORCED_OPEN\""));
+    assert_int_equal(breaker_peek(&house.upstreams->items[0]->breaker), BREAKER_FORCED_OPEN);
+    assert_int_equal(put("/breakers/order", admin, "{\"state\":\"CLOSED\"}"), 200);
+    assert_int_equal(get("/breakers/order", admin), 200);
+    assert_non_null(strstr(raw_body(), "\"state\":\"CLOSED\""));
+}
+
 static void decisions_are_counted(void **state)
 {
     (void)state;
@@ -368,6 +411,7 @@ int main(void)
         AT_HOME(what_is_refused_for_another_reason_has_the_fields_too),
         AT_HOME(cancels_are_free_for_who_has_a_token),
         AT_HOME(a_service_may_have_a_limit_for_all),
+        AT_HOME(admins_see_breakers_and_force_them),
         AT_HOME(decisions_are_counted),
         cmocka_unit_test(an_address_counts_as_what_one_client_can_choose_from),
     };
