@@ -92,6 +92,7 @@ static enum err decode_barrier(const struct event *e, struct arena *arena, void 
     return barrier_requested_decode(e->data, arena, barrier, fault);
 }
 
+const char *const ORDER_SVC_UNAWAITED[] = {"order.opened", "order.rejected", NULL};
 const char *const ORDER_SVC_CONSUMES[] = {"asset-events", "admin-events", "auth-events", NULL};
 
 const struct event_kind ORDER_SVC_KINDS[] = {

@@ -19,5 +19,6 @@ void events_emit_barrier(struct batch *b, struct uuid barrier_id);
 
 extern const char *const ORDER_SVC_CONSUMES[];
 extern const struct event_kind ORDER_SVC_KINDS[];
+extern const char *const ORDER_SVC_UNAWAITED[]; /* the client has his answer before these are read */
 
 #endif

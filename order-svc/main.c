@@ -13,6 +13,7 @@ int main(int argc, char **argv)
         .topic = "order-events",
         .consumes = ORDER_SVC_CONSUMES,
         .kinds = ORDER_SVC_KINDS,
+        .unawaited = ORDER_SVC_UNAWAITED,
         .ops = &ORDER_SVC_OPS,
         .routes = ORDER_SVC_ROUTES,
         .migrations = ORDER_SVC_MIGRATIONS,

@@ -117,12 +117,13 @@ size_t batch_marks(struct batch *b, struct lane_mark **ret_marks);
 int64_t batch_applied(struct batch *b, const char *topic, int partition, const char *source, int lane);
 
 struct lane_conf {
-    const char *service;         /* "order-svc": the events' source */
-    const char *schema;          /* "orders": lock keys */
-    const char *topic;           /* "order-events" */
-    const char *const *consumes; /* topics, NULL-ended */
-    int partitions;              /* when a topic is first named */
-    struct db_conf db;           /* DB_PLAN_KEYS */
+    const char *service;          /* "order-svc": the events' source */
+    const char *schema;           /* "orders": lock keys */
+    const char *topic;            /* "order-events" */
+    const char *const *consumes;  /* topics, NULL-ended */
+    const char *const *unawaited; /* types of events that end a story: relay.h; NULL-ended, or NULL */
+    int partitions;               /* when a topic is first named */
+    struct db_conf db;            /* DB_PLAN_KEYS */
     const struct lane_ops *ops;
     void *app;
     struct log *log;

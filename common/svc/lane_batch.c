@@ -421,7 +421,7 @@ static void committed(struct batch *b, bool saved)
     struct lane *lane = b->lane;
     if (saved) {
         if (lane->relay && lane->outbox.row_count)
-            relay_wake(lane->relay, b->lane_number, lane->outbox.last_seq);
+            relay_wake(lane->relay, b->lane_number, lane->outbox.last_seq, lane->outbox.awaited_seq);
         notify_replicas(lane);
     }
     if (saved && lane->conf.ops->committed)

@@ -31,7 +31,9 @@ struct outbox {
     int partitions;
     struct outbox_counter counters[OUTBOX_COUNTERS_MAX];
     size_t counter_count;
+    const char *const *unawaited;
     int64_t last_seq, next_last_seq;
+    int64_t awaited_seq;                 /* of the running batch's last row that somebody waits for; 0: none */
     struct outbox_row *rows, **rows_end; /* the running batch's, in the batch arena */
     size_t row_count;
 };

@@ -40,7 +40,8 @@ void outbox_init(struct outbox *o, const struct lane_conf *conf)
     while (conf->consumes[count])
         count++;
 
-    *o = (struct outbox){.service = conf->service, .topic = conf->topic, .consumes = conf->consumes};
+    *o = (struct outbox){
+        .service = conf->service, .topic = conf->topic, .consumes = conf->consumes, .unawaited = conf->unawaited};
     o->partitions = conf->partitions;
     o->dlq_topics = mem_alloc((count + 1) * sizeof *o->dlq_topics);
     for (size_t i = 0; i < count; i++) {
@@ -64,6 +65,7 @@ void outbox_begin(struct outbox *o)
     o->rows_end = &o->rows;
     o->row_count = 0;
     o->next_last_seq = o->last_seq;
+    o->awaited_seq = 0;
     for (size_t i = 0; i < o->counter_count; i++)
         o->counters[i].next_part_seq = o->counters[i].part_seq;
 }
@@ -126,6 +128,14 @@ static int partition_of(const struct outbox *o, const char *topic, const char *k
     return topic == o->topic ? hash_partition(key, strlen(key), o->partitions) : 0;
 }
 
+static bool is_awaited(const struct outbox *o, const char *type)
+{
+    for (size_t i = 0; o->unawaited != NULL && o->unawaited[i] != NULL; i++)
+        if (strcmp(o->unawaited[i], type) == 0)
+            return false;
+    return true;
+}
+
 void outbox_emit(struct batch *b, const char *topic, const char *type, const char *key, const char *subject,
                  struct str data, const char *traceparent)
 {
@@ -143,6 +153,8 @@ void outbox_emit(struct batch *b, const char *topic, const char *type, const cha
     row->partition = partition;
     row->seq = ++o->next_last_seq;
     row->part_seq = ++counter->next_part_seq;
+    if (is_awaited(o, type))
+        o->awaited_seq = row->seq;
 
     struct event envelope = {.id = row->id,
                              .subject = str_of(subject),

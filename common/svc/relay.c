@@ -189,20 +189,28 @@ void relay_hold(struct relay *r, int number, struct uuid epoch, int64_t last_seq
 {
     assert(number >= 1 && number <= LANE_MAX);
     lock(r);
-    r->slots[number] = (struct relay_slot){
-        .held = true, .epoch = epoch, .target = last_seq, .position = -1, .status = RELAY_STARTING};
+    r->slots[number] = (struct relay_slot){.held = true,
+                                           .epoch = epoch,
+                                           .target = last_seq,
+                                           .awaited = last_seq,
+                                           .position = -1,
+                                           .status = RELAY_STARTING};
     gauges_set(r);
     must(pthread_cond_broadcast(&r->work)); /* a publisher of an earlier holding goes */
     publisher_see_to(r, number);
     unlock(r);
 }
 
-void relay_wake(struct relay *r, int number, int64_t last_seq)
+void relay_wake(struct relay *r, int number, int64_t last_seq, int64_t awaited_seq)
 {
+    assert(awaited_seq <= last_seq);
     lock(r);
     struct relay_slot *s = &r->slots[number];
     if (s->held && s->target < last_seq) {
+        if (s->target <= s->position)
+            s->linger_until = deadline_in(RELAY_LINGER_MS);
         s->target = last_seq;
+        s->awaited = awaited_seq > s->awaited ? awaited_seq : s->awaited;
         gauges_set(r);
         publisher_see_to(r, number);
         must(pthread_cond_broadcast(&r->work));
@@ -247,6 +255,7 @@ bool relay_drain(struct relay *r, int timeout_ms)
 {
     lock(r);
     r->draining++;
+    must(pthread_cond_broadcast(&r->work)); /* what lingers goes now */
     mono_ns_t deadline = deadline_in(timeout_ms);
     while (is_any_behind(r) && wait_until(r, &r->news, deadline))
         ;
@@ -303,23 +312,24 @@ bool relay_wants(const struct publisher *p)
     return wants;
 }
 
-bool relay_target(const struct publisher *p, int64_t *ret_target)
+/* When rows beyond `position` are to be published, at the latest. */
+static mono_ns_t due_at(const struct relay *r, const struct relay_slot *s, int64_t position, mono_ns_t deadline)
 {
-    const struct relay_slot *s = slot_enter(p);
-    if (s != NULL)
-        *ret_target = s->target;
-    unlock(p->relay);
-    return s != NULL;
+    if (s->awaited > position || (s->target > position && r->draining > 0))
+        return 0;
+    return s->target > position ? s->linger_until : deadline;
 }
 
-bool relay_wait(const struct publisher *p, int64_t position, int timeout_ms)
+bool relay_wait(const struct publisher *p, int64_t position, int timeout_ms, int64_t *ret_target)
 {
     struct relay *r = p->relay;
     const struct relay_slot *s = slot_enter(p);
     mono_ns_t deadline = deadline_in(timeout_ms);
-    while (s != NULL && is_wanted(p) && s->target <= position && wait_until(r, &r->work, deadline))
-        ;
+    while (s != NULL && is_wanted(p) && clock_mono_ns() < due_at(r, s, position, deadline))
+        (void)wait_until(r, &r->work, due_at(r, s, position, deadline));
     bool wanted = is_wanted(p);
+    if (wanted)
+        *ret_target = s->target;
     unlock(r);
     return wanted;
 }

@@ -36,8 +36,11 @@ MUST_CHECK enum err relay_open(const struct relay_conf *conf, struct lane *lane,
 void relay_close(struct relay *r);
 /* The lane holds `lane_number` (its own or an adopted one): start publishing it anew. Several numbers may be held. */
 void relay_hold(struct relay *r, int lane_number, struct uuid epoch, int64_t last_seq);
-/* Rows up to last_seq are committed. */
-void relay_wake(struct relay *r, int lane_number, int64_t last_seq);
+/* Rows up to last_seq are committed; the last of them that somebody waits for is awaited_seq (0: none, or long published).
+ * Rows after that go with the next transaction, RELAY_LINGER_MS later at most: one that carried only them would cost as much
+ * as any, and those that are waited for would queue behind it. */
+enum { RELAY_LINGER_MS = 10 };
+void relay_wake(struct relay *r, int lane_number, int64_t last_seq, int64_t awaited_seq);
 /* The number is not held any more: stop publishing it. Waits a moment for a transaction under way; one that takes longer
  * ends by itself, or is fenced by whoever publishes the number next. */
 void relay_release(struct relay *r, int lane_number);

@@ -29,6 +29,8 @@ struct relay_slot {
     bool held;
     struct uuid epoch;
     int64_t target;              /* committed up to here, as far as we know */
+    int64_t awaited;             /* somebody waits for what is committed up to here */
+    mono_ns_t linger_until;      /* when the rest goes too */
     int64_t position;            /* published up to here; -1: Kafka was not asked yet */
     int64_t floor;               /* published at least up to here, as the lane row says */
     struct publisher *publisher; /* who may speak for this slot; NULL: nobody yet */
@@ -70,7 +72,7 @@ struct publisher {
     struct kafka_producer *producers[2];
     int turn;
     struct db *db;
-    bool topics_ready;
+    bool topics_ready, looked; /* the table was looked at since the start */
     int64_t position;
     struct uuid last_id; /* of the row at position; nil when that is 0 */
     mono_ns_t refresh_at;
@@ -83,9 +85,8 @@ struct publisher *publisher_start(struct relay *r, int number, struct uuid epoch
 
 /* false: it is to end. */
 bool relay_wants(const struct publisher *p);
-bool relay_target(const struct publisher *p, int64_t *ret_target);
-/* Until there is more than `position`, at most timeout_ms. false: it is to end. */
-bool relay_wait(const struct publisher *p, int64_t position, int timeout_ms);
+/* Until rows beyond `position` are to be published, at most timeout_ms. *ret_target: those are committed. */
+bool relay_wait(const struct publisher *p, int64_t position, int timeout_ms, int64_t *ret_target);
 /* Waits all of timeout_ms, but for the end. */
 void relay_rest(const struct publisher *p, int timeout_ms);
 void relay_tell_floor(const struct publisher *p, int64_t published_upto);

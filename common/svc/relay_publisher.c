@@ -296,6 +296,7 @@ static enum run start(struct publisher *p, struct fault *fault)
         run = RUN_ENDED;
     if (run == RUN_ON)
         run = position_take(p, floor, fault);
+    p->looked = false;
     p->refresh_at = 0; /* the first commit refreshes the offset, and shows that we can */
     return run;
 }
@@ -364,14 +365,15 @@ static enum run idle(struct publisher *p, struct fault *fault)
     if (may_refresh)
         return transact(p, NULL, 0, fault);
     relay_tell_idle(p, p->position);
-    return relay_wait(p, p->position, IDLE_MS) ? RUN_ON : RUN_ENDED;
+    return RUN_ON;
 }
 
 static enum run publish(struct publisher *p, struct fault *fault)
 {
     int64_t target; /* asked before the rows are read: what was committed then must be among them */
-    if (!relay_target(p, &target))
+    if (!relay_wait(p, p->position, p->looked ? IDLE_MS : 0, &target))
         return RUN_ENDED;
+    p->looked = true;
     int64_t key[] = {p->number, p->position, ROWS_MAX, BYTES_MAX};
     CLEANUP_ROWS struct db_rows *rows = NULL;
     enum run run = ask(p, &ROWS, 4, key, &rows, fault);

@@ -276,6 +276,7 @@ static enum err open_pipeline(struct running *r, struct fault *fault)
         .schema = spec->schema,
         .topic = spec->topic,
         .consumes = spec->consumes,
+        .unawaited = spec->unawaited,
         .partitions = (int)r->settings->topic_partitions,
         .db = db_of(r, r->settings->db_url, DB_PLAN_KEYS),
         .ops = spec->ops,

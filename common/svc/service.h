@@ -60,6 +60,8 @@ struct service_spec {
     const char *topic;              /* "order-events" */
     const char *const *consumes;    /* NULL-ended */
     const struct event_kind *kinds; /* ends with a NULL type */
+    /* Types of events for which no client's answer waits anywhere: the relay may let them wait for company. NULL-ended, or NULL */
+    const char *const *unawaited;
     const struct lane_ops *ops;
     const struct http_route *routes; /* ends with a NULL path */
     const struct migration *migrations;

@@ -140,7 +140,7 @@ static void commit(struct world *w, int count)
 {
     write_rows(w, count, 0);
     if (w->relay != NULL)
-        relay_wake(w->relay, LANE, w->last_seq);
+        relay_wake(w->relay, LANE, w->last_seq, w->last_seq);
 }
 
 /* ---- what is seen ---- */
@@ -369,7 +369,7 @@ static void two_relays_on_one_number_fence_each_other_and_double_nothing(void **
     hold(w);
     for (int i = 0; i < ROUNDS; i++) {
         commit(w, 20);
-        relay_wake(zombie, LANE, w->last_seq);
+        relay_wake(zombie, LANE, w->last_seq, w->last_seq);
         bool drained = relay_drain(i % 2 == 0 ? w->relay : zombie, 100);
         (void)drained; /* a beat of time for both */
     }
@@ -465,6 +465,48 @@ static void rows_that_nobody_woke_it_for_are_found(void **state)
     assert_published(w, 8);
 }
 
+static void commit_unawaited(struct world *w)
+{
+    write_rows(w, 1, 0);
+    relay_wake(w->relay, LANE, w->last_seq, 0);
+}
+
+/* Each order's last event was a transaction of its own, behind which the next order's first one waited. */
+static void rows_that_nobody_waits_for_share_the_next_transaction(void **state)
+{
+    enum { ROUNDS = 50 };
+    struct world *w = *state;
+    hold(w);
+    commit(w, 1);
+    assert_drained(w);
+    double before = scratch_metric(w->s.metrics, "relay_transactions_total");
+    int most = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        write_rows(w, 1, 0);
+        mono_ns_t began = clock_mono_ns();
+        relay_wake(w->relay, LANE, w->last_seq, 0);
+        commit(w, 1);
+        most += clock_mono_ns() - began < RELAY_LINGER_MS * NS_PER_MS ? 1 : 2;
+        assert_drained(w);
+    }
+    assert_true(most < 2 * ROUNDS);
+    assert_true(scratch_metric(w->s.metrics, "relay_transactions_total") - before <= most);
+    assert_published(w, w->last_seq);
+}
+
+static void rows_that_nobody_waits_for_go_alone_after_a_moment(void **state)
+{
+    struct world *w = *state;
+    hold(w);
+    commit(w, 1);
+    assert_drained(w);
+    commit_unawaited(w);
+    assert_true(scratch_await(is_all_seen, w, 3000));
+    commit_unawaited(w);
+    assert_drained(w); /* who drains does not linger either */
+    assert_published(w, w->last_seq);
+}
+
 static void large_rows_go_in_several_transactions(void **state)
 {
     enum { COUNT = 14, BYTES = 900000 };
@@ -528,6 +570,8 @@ int main(void)
         TEST(a_lost_database_connection_is_made_again),
         TEST(rows_are_published_once_and_in_order),
         TEST(rows_that_nobody_woke_it_for_are_found),
+        TEST(rows_that_nobody_waits_for_share_the_next_transaction),
+        TEST(rows_that_nobody_waits_for_go_alone_after_a_moment),
         TEST(large_rows_go_in_several_transactions),
         TEST(the_position_carries_the_epoch_and_the_last_rows_id),
         TEST(a_relay_makes_the_topics_itself),
