@@ -3,6 +3,7 @@
 #include "gateway/proxy.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -816,15 +817,34 @@ static void who_waits_too_long_or_among_too_many_is_told_so(void **state)
 
 /* ---- the end ---- */
 
+static void *drain_main(void *ret_cut_off)
+{
+    *(int *)ret_cut_off = http_server_drain(house.server, PATIENCE_MS);
+    return NULL;
+}
+
+/* Once draining, the door is shut. */
+static void await_shut_door(void)
+{
+    mono_ns_t end = clock_mono_ns() + PATIENCE_MS * NS_PER_MS;
+    while (raw_can_connect(http_server_port(house.server)))
+        assert_true(clock_mono_ns() < end);
+}
+
 static void what_is_under_way_is_answered_before_the_gateway_ends(void **state)
 {
     (void)state;
+    pthread_t drainer;
+    int cut_off = -1;
     int client = client_connect();
     raw_say(client, POST);
     int service = service_accept();
     assert_true(raw_hear(service));
+    assert_int_equal(pthread_create(&drainer, NULL, drain_main, &cut_off), 0);
+    await_shut_door();
     raw_say(service, OK);
-    assert_int_equal(http_server_drain(house.server, PATIENCE_MS), 0);
+    pthread_join(drainer, NULL);
+    assert_int_equal(cut_off, 0);
     expect_answer(client, 200);
     assert_string_equal(raw_header("Connection"), "close");
     close(service);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "unit/unit.h"
 
@@ -43,6 +44,16 @@ int raw_connect(int port)
     if (connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0)
         fail_msg("connect to port %d: %s", port, strerror(errno));
     return fd;
+}
+
+bool raw_can_connect(int port)
+{
+    struct sockaddr_in a = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    bool connected = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+    close(fd);
+    return connected;
 }
 
 int raw_accept(int listener)

@@ -15,6 +15,7 @@ extern char heard[RAW_TEXT_MAX];
 
 int raw_listen(int *ret_port); /* on a free port of 127.0.0.1 */
 int raw_connect(int port);
+bool raw_can_connect(int port); /* and hangs up again */
 int raw_accept(int listener);
 bool raw_is_readable(int fd, int timeout_ms);
 bool raw_is_closed(int fd); /* the other side closes within RAW_PATIENCE_MS */
