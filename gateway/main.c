@@ -173,6 +173,7 @@ static enum err open_server(struct gateway *g, struct fault *fault)
         .path = g->config_file,
         .handlers = &HANDLERS,
         .upstreams = g->upstreams,
+        .resolver = g->resolver,
         .limiter = g->limiter,
         .server = g->server,
         .log = g->log,

@@ -106,6 +106,7 @@ void reload_routes(struct reload *r)
     buf_init(&complaints);
     arena_init(&g->arena);
     if (read_again(r, g, &complaints, &count) == ERR_OK) {
+        resolver_wake(r->resolver);
         log_info(r->log, "the config file was read again: %zu routes", count);
         count_reload(r, "result=\"served\"");
     } else {

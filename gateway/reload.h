@@ -10,12 +10,14 @@
 #ifndef GATEWAY_RELOAD_H
 #define GATEWAY_RELOAD_H
 
+#include "gateway/resolver.h"
 #include "gateway/routes.h"
 
 struct reload {
     const char *path;
     const struct route_handlers *handlers;
     struct upstreams *upstreams;
+    struct resolver *resolver; /* is woken: the file may name hosts that are new */
     struct limiter *limiter;
     struct http_server *server;
     struct log *log;
