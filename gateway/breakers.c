@@ -2,9 +2,15 @@
 
 #include <stdio.h>
 
+#include "gateway/delivery.h"
 #include "gateway/routes.h"
 
 enum { EXTRA_MAX = 160 };
+enum { RECORDED = 204 };
+#define TRAIL_SERVICE "auth"
+#define TRAIL_PATH "/api/v1/admin/audit-log"
+
+#define OWNER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 static void write_breaker(struct json_out *o, struct upstream *u)
 {
@@ -74,21 +80,104 @@ static const struct field FORCE[] = {
     FIELD_END,
 };
 
+/* ---- a forced state, and the trail ---- */
+
+struct forcing {
+    struct delivery delivery;
+    struct call *call;
+    struct upstream *service;
+    struct str record;
+    struct buf reply; /* auth-svc's; nobody reads it */
+};
+
+static void say(const struct forcing *f, const char *what)
+{
+    char extra[EXTRA_MAX];
+    const struct call *call = f->call;
+    snprintf(extra, sizeof(extra), "\"customer_id\":%lld,\"request_id\":\"%s\"", (long long)call->claims.customer_id,
+             call->request_id);
+    if (f->service->of->settings.log != NULL)
+        log_msg(f->service->of->settings.log, LOG_WARN, extra, "%s", what);
+}
+
+static void say_untold(struct forcing *f, const char *why)
+{
+    say(f, arena_printf(&f->call->arena, "the audit trail doesn't have that the breaker of %s was set: %s",
+                        f->service->name, why));
+}
+
+static void on_head(struct delivery *d, const struct response *r)
+{
+    (void)d;
+    (void)r;
+}
+
+static void on_told(struct delivery *d)
+{
+    struct forcing *f = OWNER_OF(d, struct forcing, delivery);
+    if (d->err != ERR_OK)
+        say_untold(f, d->why);
+    else if (d->status != RECORDED)
+        say_untold(f, arena_printf(&f->call->arena, "auth-svc answers %d", d->status));
+    buf_done(&f->reply);
+    call_finish(f->call, answer(f->call, f->service));
+}
+
+/* False: there is nobody to tell, and the call has not been deferred. */
+static bool tell(struct forcing *f, const char *state)
+{
+    struct call *call = f->call;
+    const struct routes *routes = call->app;
+    size_t auth;
+    if (!upstreams_find(routes->upstreams, TRAIL_SERVICE, &auth)) {
+        say_untold(f, "there is no service \"" TRAIL_SERVICE "\"");
+        return false;
+    }
+    const struct request_line line = {.method = "POST", .path = TRAIL_PATH, .body = &f->record};
+    mono_ns_t ours = clock_mono_ns() + TELL_MAX_MS * NS_PER_MS;
+    /* Names of services and states need no escapes. */
+    f->record = str_of(
+        arena_printf(&call->arena, "{\"type\":\"breaker.forced\",\"detail\":\"%s: %s\"}", f->service->name, state));
+    buf_init(&f->reply);
+    f->delivery = (struct delivery){
+        .pools = call_local(call),
+        .upstream = auth,
+        .head = request_head_begin(call, &line, routes->upstreams->items[auth]),
+        .body = f->record,
+        .deadline = ours < call->deadline ? ours : call->deadline,
+        .deadline_is_ours = ours <= call->deadline,
+        .try_ms = TELL_MAX_MS,
+        .out = &f->reply,
+        .on_head = on_head,
+        .done = on_told,
+    };
+    call->state = f;
+    call_defer(call);
+    delivery_start(&f->delivery);
+    return true;
+}
+
 enum err breakers_force(struct call *call)
 {
     struct force_body body = {.state = -1};
-    char extra[EXTRA_MAX];
     struct upstream *u = named(call);
     if (u == NULL)
         return ERR_NOT_FOUND;
     enum err e = call_body(call, FORCE, &body);
     if (e != ERR_OK)
         return e;
-    breaker_force(&u->breaker, FORCED[body.state], clock_mono_ns());
-    snprintf(extra, sizeof(extra), "\"customer_id\":%lld,\"request_id\":\"%s\"", (long long)call->claims.customer_id,
-             call->request_id);
-    if (u->of->settings.log != NULL)
-        log_msg(u->of->settings.log, LOG_WARN, extra, "an admin sets the breaker of %s to %s", u->name,
-                FORCED_NAMES[body.state]);
-    return answer(call, u);
+    struct forcing *f = ARENA_NEW(&call->arena, struct forcing);
+    f->call = call;
+    f->service = u;
+    const char *state = FORCED_NAMES[body.state];
+    say(f, arena_printf(&call->arena, "an admin sets the breaker of %s to %s", u->name, state));
+
+    /* auth-svc's own breaker: it is told before nothing gets through to it any more, or after something does again. */
+    bool shuts = FORCED[body.state] == BREAKER_FORCED_OPEN;
+    if (!shuts)
+        breaker_force(&u->breaker, FORCED[body.state], clock_mono_ns());
+    bool is_deferred = tell(f, state);
+    if (shuts)
+        breaker_force(&u->breaker, FORCED[body.state], clock_mono_ns());
+    return is_deferred ? ERR_OK : answer(call, u);
 }

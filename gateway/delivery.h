@@ -1,6 +1,6 @@
 /* delivery.h — one request to a service until it has its end: sent, and where that is safe and of use, sent again.
  *
- * For     proxy.c (a request as it is) and aggregate.c (parts of one answer).
+ * For     proxy.c (a request as it is), aggregate.c (parts of one answer) and breakers.c (a line for the audit trail).
  *         A request is sent again when no instance took it, or when twice does no harm: it only reads, its method is idempotent,
  *         or its route honours the Idempotency-Key that it carries. So a POST without a key is sent again only if no byte of it
  *         was written. Reads are sent up to DELIVERY_READS_MAX times, others DELIVERY_WRITES_MAX, to another instance if there is

@@ -29,7 +29,7 @@ static struct request_head begin_head(struct call *call, const struct upstream *
         .method = http_method_name(call->method == HTTP_HEAD ? HTTP_GET : call->method),
         .path = call->path,
         .query = call->query,
-        .has_body = call->body.len > 0 || by_method,
+        .body = call->body.len > 0 || by_method ? &call->body : NULL,
     };
     return request_head_begin(call, &line, u);
 }

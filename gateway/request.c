@@ -86,8 +86,8 @@ struct request_head request_head_begin(struct call *call, const struct request_l
     put_header(&h, STR("X-Request-Id"), str_of(call->request_id));
     put_header(&h, STR("traceparent"), str_of(trace));
     put_header(&h, STR("X-Forwarded-For"), str_of(call->client));
-    if (line->has_body)
-        put_number(&h, STR("Content-Length"), (int64_t)call->body.len);
+    if (line->body != NULL)
+        put_number(&h, STR("Content-Length"), (int64_t)line->body->len);
     return h;
 }
 

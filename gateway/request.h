@@ -1,6 +1,7 @@
 /* request.h — the head of a request to a service, made from a client's.
  *
- * For     proxy.c, which forwards a request as it is, and aggregate.c, which asks several services for parts of one answer.
+ * For     proxy.c, which forwards a request as it is, aggregate.c, which asks several services for parts of one answer, and
+ *         breakers.c, which has auth-svc write down what an admin did here.
  *         By now the HTTP server has checked the request's form, its token and its role, and has dropped what a client must
  *         not say (http.h). What goes on is a short list of its headers, plus our own: X-Request-Id, traceparent,
  *         X-Request-Deadline-Ms (what is left), X-Forwarded-For (the client).
@@ -22,8 +23,8 @@ struct request_head {
 struct request_line {
     const char *method;
     const char *path;
-    struct str query; /* raw; data NULL: none */
-    bool has_body;    /* the call's body goes with it */
+    struct str query;       /* raw; data NULL: none */
+    const struct str *body; /* that goes with it; NULL: none */
 };
 struct request_head request_head_begin(struct call *call, const struct request_line *line, const struct upstream *u);
 /* Each attempt ends it anew, by what is left of its deadline. */

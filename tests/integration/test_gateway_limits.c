@@ -1,7 +1,10 @@
 /* The gateway's limits at its door: a real server with real tokens, and handlers that answer at once. */
 #include "gateway/admission.h"
+#include "gateway/breakers.h"
 #include "gateway/own.h"
+#include "gateway/proxy.h"
 
+#include <fcntl.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -25,13 +28,15 @@ static struct house {
     struct token_signer *signer;
     struct http_server *server;
     int client;
-    int served; /* requests that came to a handler */
+    int served;      /* requests that came to a handler */
+    int auth;        /* listens as auth-svc */
+    struct log *log; /* to the file "log" */
 } house;
 
 /* A day's period, so that nothing is earned back while a test runs. */
 /* clang-format off */
 static const char ROUTES[] =
-    "{'upstreams': {'order': ['127.0.0.1:1']}, 'policies': {"
+    "{'upstreams': {'order': ['127.0.0.1:1'], 'auth': ['127.0.0.1:%d']}, 'policies': {"
     "'strangers': {'key': 'anonymous', 'limit': 1, 'periodMs': 86400000, 'burst': 3},"
     "'login-address': {'key': 'address', 'limit': 1, 'periodMs': 86400000, 'burst': 4},"
     "'login-name': {'key': 'username', 'limit': 1, 'periodMs': 86400000, 'burst': 2},"
@@ -118,6 +123,7 @@ static int open_house(void **state)
     struct fault fault;
     struct buf complaints;
     char *conf;
+    int auth_port, log_file;
     house = (struct house){.folder = "/tmp/test_gateway_limits.XXXXXX"};
     buf_init(&complaints);
     arena_init(&house.arena);
@@ -126,12 +132,16 @@ static int open_house(void **state)
     if (token_signer_open(path_of("keys"), &house.signer, &fault) != ERR_OK ||
         token_verifier_open(path_of("jwks.json"), 64, &house.verifier, &fault) != ERR_OK)
         fail_msg("%s", fault.why);
-    conf = arena_strdup(&house.arena, ROUTES);
+    house.auth = raw_listen(&auth_port);
+    conf = arena_printf(&house.arena, ROUTES, auth_port);
     for (char *quote = conf; (quote = strchr(quote, '\'')) != NULL;)
         *quote = '"';
     if (routes_parse(&house.arena, str_of(conf), &HANDLERS, &house.routes, &complaints) != ERR_OK)
         fail_msg("%s", complaints.data);
-    const struct upstreams_settings settings = {.in_flight_max = 8};
+    log_file = open(path_of("log"), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(log_file >= 0);
+    house.log = log_open("gateway", LOG_INFO, log_file);
+    const struct upstreams_settings settings = {.in_flight_max = 8, .log = house.log};
     house.upstreams = upstreams_new(&settings);
     assert_int_equal(routes_adopt(&house.routes, house.upstreams, &fault), ERR_OK);
     house.metrics = metrics_new();
@@ -144,6 +154,8 @@ static int open_house(void **state)
         .verifier = house.verifier,
         .app = &house.routes,
         .admit = admission_ask,
+        .thread_start = proxy_thread_start,
+        .thread_stop = proxy_thread_stop,
     };
     if (http_server_open(&server, &house.server, &fault) != ERR_OK)
         fail_msg("%s", fault.why);
@@ -153,7 +165,7 @@ static int open_house(void **state)
 
 static int close_house(void **state)
 {
-    static const char *const FILES[] = {"keys/k1.pem", "jwks.json"};
+    static const char *const FILES[] = {"keys/k1.pem", "jwks.json", "log"};
     (void)state;
     close(house.client);
     http_server_close(house.server);
@@ -162,6 +174,9 @@ static int close_house(void **state)
     limiter_free(house.routes.limiter);
     upstreams_free(house.upstreams);
     metrics_free(house.metrics);
+    log_close(house.log);
+    if (house.auth >= 0)
+        close(house.auth);
     for (size_t i = 0; i < LENGTH_OF(FILES); i++)
         unlink(path_of(FILES[i]));
     rmdir(path_of("keys"));
@@ -339,7 +354,7 @@ static int put(const char *path, const char *token, const char *body)
     return raw_status();
 }
 
-static void admins_see_breakers_and_force_them(void **state)
+static void only_admins_see_breakers_and_force_them(void **state)
 {
     (void)state;
     const char *admin = token_as(1, ROLE_ADMIN), *ann = token_of(2);
@@ -350,12 +365,76 @@ static void admins_see_breakers_and_force_them(void **state)
     assert_int_equal(get("/breakers/nothing", admin), 404);
     assert_int_equal(get("/breakers", admin), 200);
     assert_non_null(strstr(raw_body(), "{\"items\":[{\"name\":\"order\",\"state\":\"CLOSED\""));
-    assert_int_equal(put("/breakers/order", admin, "{\"state\":\"FORCED_OPEN\"}"), 200);
-    assert_non_null(strstr(raw_body(), "\"state\":\"FORCED_OPEN\""));
+}
+
+static bool log_says(const char *words)
+{
+    static char text[RAW_TEXT_MAX];
+    FILE *f = fopen(path_of("log"), "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    fclose(f);
+    return strstr(text, words) != NULL;
+}
+
+#define UNTOLD "the audit trail doesn't have that the breaker of "
+
+/* auth-svc is asked to write it down in the admin's name, and answers so; then the admin hears that it is done. */
+static void force_while_auth_answers(const char *service, const char *state, const char *auth_answer)
+{
+    const char *body = arena_printf(&house.arena, "{\"state\":\"%s\"}", state), *admin = token_as(1, ROLE_ADMIN);
+    raw_say(house.client, arena_printf(&house.arena,
+                                       "PUT /breakers/%s HTTP/1.1\r\nHost: x\r\n%sContent-Type: application/json\r\n"
+                                       "Content-Length: %zu\r\n\r\n%s",
+                                       service, admin, strlen(body), body));
+    int auth = raw_accept(house.auth);
+    assert_true(raw_hear(auth));
+    assert_int_equal(strncmp(heard, "POST /api/v1/admin/audit-log HTTP/1.1\r\n", 39), 0);
+    assert_non_null(strstr(heard, admin));
+    assert_string_equal(raw_header("Content-Type"), "application/json");
+    assert_string_equal(
+        raw_body(), arena_printf(&house.arena, "{\"type\":\"breaker.forced\",\"detail\":\"%s: %s\"}", service, state));
+    if (auth_answer != NULL)
+        raw_say(auth, auth_answer);
+    assert_true(raw_hear(house.client));
+    assert_int_equal(raw_status(), 200);
+    assert_non_null(strstr(raw_body(), arena_printf(&house.arena, "\"name\":\"%s\",\"state\":\"%s\"", service, state)));
+    close(auth);
+}
+
+static void a_forced_breaker_is_written_down_by_auth_svc(void **state)
+{
+    (void)state;
+    static const char DONE[] = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    force_while_auth_answers("order", "FORCED_OPEN", DONE);
     assert_int_equal(breaker_peek(&house.upstreams->items[0]->breaker), BREAKER_FORCED_OPEN);
+    force_while_auth_answers("order", "CLOSED", DONE);
+    assert_int_equal(breaker_peek(&house.upstreams->items[0]->breaker), BREAKER_CLOSED);
+    /* its own too, though nothing else gets through between the two */
+    force_while_auth_answers("auth", "FORCED_OPEN", DONE);
+    force_while_auth_answers("auth", "CLOSED", DONE);
+    assert_true(log_says("an admin sets the breaker of auth to CLOSED"));
+    assert_false(log_says(UNTOLD));
+}
+
+static void a_forced_breaker_holds_though_nobody_writes_it_down(void **state)
+{
+    (void)state;
+    const char *admin = token_as(1, ROLE_ADMIN);
+    force_while_auth_answers("order", "DISABLED",
+                             "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_true(log_says(UNTOLD "order was set: auth-svc answers 403"));
+
+    mono_ns_t began = clock_mono_ns();
+    force_while_auth_answers("order", "FORCED_OPEN", NULL);
+    assert_in_range((clock_mono_ns() - began) / NS_PER_MS, TELL_MAX_MS, 5 * TELL_MAX_MS);
+    assert_int_equal(breaker_peek(&house.upstreams->items[0]->breaker), BREAKER_FORCED_OPEN);
+
+    close(house.auth);
+    house.auth = -1;
     assert_int_equal(put("/breakers/order", admin, "{\"state\":\"CLOSED\"}"), 200);
-    assert_int_equal(get("/breakers/order", admin), 200);
     assert_non_null(strstr(raw_body(), "\"state\":\"CLOSED\""));
+    assert_true(log_says(UNTOLD "order was set: Connection refused"));
 }
 
 static void decisions_are_counted(void **state)
@@ -411,7 +490,9 @@ int main(void)
         AT_HOME(what_is_refused_for_another_reason_has_the_fields_too),
         AT_HOME(cancels_are_free_for_who_has_a_token),
         AT_HOME(a_service_may_have_a_limit_for_all),
-        AT_HOME(admins_see_breakers_and_force_them),
+        AT_HOME(only_admins_see_breakers_and_force_them),
+        AT_HOME(a_forced_breaker_is_written_down_by_auth_svc),
+        AT_HOME(a_forced_breaker_holds_though_nobody_writes_it_down),
         AT_HOME(decisions_are_counted),
         cmocka_unit_test(an_address_counts_as_what_one_client_can_choose_from),
     };
