@@ -12,14 +12,8 @@ import subprocess
 import pytest
 
 import house
+from beside import free_port
 from house import eventually
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
 
 PORT, OPERATOR_PORT = free_port(), free_port()
 
