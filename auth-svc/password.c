@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -88,10 +89,22 @@ bool refresh_token_seal(const char *token, const char *successor, char ret_seale
     return true;
 }
 
+/* Moves *at past `label` and the number after it. */
+static bool take_number(const char **at, const char *label, unsigned long *ret)
+{
+    size_t len = strlen(label);
+    if (strncmp(*at, label, len) != 0)
+        return false;
+    char *end;
+    *ret = strtoul(*at + len, &end, 10);
+    bool any = end != *at + len;
+    *at = end;
+    return any;
+}
+
 bool password_is_cheap(const char *hash, struct password_cost cost)
 {
-    size_t memory_kib;
-    unsigned passes;
-    return sscanf(hash, "$argon2id$v=19$m=%zu,t=%u,", &memory_kib, &passes) != 2 || memory_kib < cost.memory_kib ||
-           passes < cost.passes;
+    unsigned long memory_kib, passes;
+    return !take_number(&hash, "$argon2id$v=19$m=", &memory_kib) || !take_number(&hash, ",t=", &passes) ||
+           memory_kib < cost.memory_kib || passes < cost.passes;
 }
