@@ -1,6 +1,7 @@
 """A gateway of a test's own, in front of the copy's services: with other settings, or a config file that changes."""
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -12,9 +13,15 @@ from house import eventually
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Of this copy's own range: one that the kernel picks may be some connection's when it is listened on."""
+    while True:
+        port = house.PORT_BASE + random.randrange(2000, 3000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Gateway:

@@ -221,6 +221,10 @@ class Pool:
     def __init__(self):
         self._ready = []
 
+    def forget(self):
+        """Those that wait have tokens that are not good any more."""
+        self._ready = []
+
     def take(self):
         if not self._ready:
             with concurrent.futures.ThreadPoolExecutor(self.AT_ONCE) as workers:

@@ -15,7 +15,7 @@ secrets, ibans = set(), set()
 def _note_members(text):
     try:
         body = json.loads(text or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for name, value in body.items() if isinstance(body, dict) else ():
         if name in MEMBERS and isinstance(value, str) and len(value) >= SECRET_MIN:

@@ -12,10 +12,9 @@ import subprocess
 import pytest
 
 import house
-from beside import free_port
 from house import eventually
 
-PORT, OPERATOR_PORT = free_port(), free_port()
+PORT, OPERATOR_PORT = house.PORT_BASE + 34, house.PORT_BASE + 1034
 
 
 class Door:

