@@ -1,7 +1,7 @@
 # The front door: what a person does with this repository. Each line calls one script in scripts/.
 
-# A second copy runs beside the first with its own: make up RUN_DIR=/tmp/two PORT_BASE=10080
-export RUN_DIR PORT_BASE PRESET LIMITS LOG_LEVEL TLS BENCH ROLE
+# A second copy runs beside the first with its own: make up RUN_DIR=/tmp/two PORT_BASE=10080. Variables of the command line and
+# of the environment reach the scripts by themselves; "export" would hand on empty ones for those that nobody set.
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build demo up infra down status logs audit psql rotate-keys test bench fuzz-api format lint clean
