@@ -243,8 +243,12 @@ void kafka_producer_drop(struct kafka_producer *p)
 
 /* ---- a transaction ---- */
 
+/* librdkafka now and then lets a producer begin again whose commit was just refused: what failed once is done with. */
 static enum err transaction_begin(struct kafka_producer *p, struct fault *fault)
 {
+    if (p->handle.code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fault_set(fault, ERR_KAFKA, "begin a transaction: the producer has failed before (%s)",
+                         rd_kafka_err2name(p->handle.code));
     enum err e = kafka_handle_check(&p->handle, rd_kafka_begin_transaction(p->handle.rk), "begin a transaction", fault);
     p->in_transaction = e == ERR_OK;
     return e;
