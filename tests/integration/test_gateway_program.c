@@ -101,11 +101,15 @@ static void set(const char *name, const char *value)
 /* Its output goes to the file "log". */
 static void start(const char *config)
 {
+    /* Before the fork: who looks into it at once must find it, and not an earlier one. */
+    int fd = open(path_of("log"), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
     world.pid = fork();
     assert_true(world.pid >= 0);
-    if (world.pid > 0)
+    if (world.pid > 0) {
+        close(fd);
         return;
-    int fd = open(path_of("log"), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    }
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
     execl(world.program, world.program, "--config", path_of(config), (char *)NULL);
